@@ -1,0 +1,189 @@
+# Everything that is done to this repository. `make` alone lists it.
+SHELL       := bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+# The image that deploy, build-installer and docker-build speak of.
+IMG ?= queuebinding:dev
+# A kube context other than the development environment's, by name: what run,
+# install, uninstall, deploy and undeploy need before they touch another cluster.
+CONTEXT ?=
+CONTAINER_TOOL ?= docker
+KUBECTL        ?= kubectl
+# More arguments for `go test` and for the operator of `make run`.
+TESTFLAGS ?=
+ARGS      ?=
+
+# Nothing here needs a C compiler; `make test CGO_ENABLED=1 TESTFLAGS=-race` does.
+export CGO_ENABLED ?= 0
+
+BIN      := bin
+TOOLS    := $(BIN)/tools
+DEVENV   := $(BIN)/devenvctl
+GUARD    := $(BIN)/guard
+CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
+MANAGER  := $(BIN)/manager
+
+# Prefix of every command that touches a cluster: says which, and refuses all but
+# the development environment's unless CONTEXT names it.
+guarded = $(GUARD) $(if $(CONTEXT),-context '$(CONTEXT)') --
+
+# Waits until bindings can be created. Asking for the CRD's condition Established is
+# not enough: `kubectl wait` fails while there are no conditions at all, and the API
+# server serves a kind only some moments after it said so.
+served := for i in {1..120}; do $(KUBECTL) get queuebindings -A >/dev/null 2>&1 && exit; sleep 0.5; done; \
+  echo "The API server did not serve the CRD within a minute" >&2; exit 1
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [VARIABLE=value]" } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+##@ Try it
+
+.PHONY: demo
+demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue of its own. KEEP=1 leaves them up.
+	@go build -o $(BIN)/demo ./hack/demo
+	@$(BIN)/demo
+
+.PHONY: devenv-up
+devenv-up: $(DEVENV) ## Start a Kubernetes control plane and an SQS emulator on this machine. FAST=1: etcd without fsync.
+	@$(DEVENV) up
+
+.PHONY: devenv-down
+devenv-down: $(DEVENV) ## End what devenv-up started.
+	@$(DEVENV) down
+
+.PHONY: devenv-status
+devenv-status: $(DEVENV) ## Tell what of the development environment runs.
+	@$(DEVENV) status
+
+.PHONY: devenv-shell
+devenv-shell: $(DEVENV) ## Open a shell with the development environment's variables.
+	@$(DEVENV) shell
+
+.PHONY: run
+run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.
+	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 $(ARGS)
+
+##@ Build
+
+.PHONY: build
+build: ## Build the operator: bin/manager.
+	@go build -trimpath -o $(MANAGER) ./cmd
+
+.PHONY: generate
+generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write the deep copies of the API types and docs/api.md.
+	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	@mkdir -p docs
+	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
+	  --renderer=markdown --output-path=docs/api.md
+
+.PHONY: manifests
+manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
+	@$(TOOLS)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=$(dir $(CRD))
+	@go run ./hack/crd $(CRD)
+	@$(TOOLS)/controller-gen rbac:roleName=manager-role paths=./internal/... paths=./cmd/... output:rbac:dir=config/rbac
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	$(CONTAINER_TOOL) build -t $(IMG) .
+
+.PHONY: clean
+clean: ## Remove all that was built. Ends the development environment, which lives there too.
+	@[ ! -x $(DEVENV) ] || $(DEVENV) down
+	rm -rf $(BIN) dist
+
+##@ Check
+
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint ## Format the Go code.
+	@$(TOOLS)/golangci-lint fmt
+	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
+
+.PHONY: vet
+vet: ## Run go vet.
+	@go vet ./...
+	@go vet -C hack/devenv ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
+	@echo 'Linting the main module'
+	@$(TOOLS)/golangci-lint run
+	@echo 'Linting hack/devenv'
+	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+
+.PHONY: lint-fix
+lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
+	@$(TOOLS)/golangci-lint run --fix
+	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --fix --config=$(CURDIR)/.golangci.yml
+
+.PHONY: verify
+verify: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
+	@hack/verify.sh
+
+.PHONY: test
+test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
+	@$(DEVENV) build
+	@echo 'Testing the main module'
+	@go test -timeout=20m $(TESTFLAGS) ./...
+	@echo 'Testing hack/devenv'
+	@go test -C hack/devenv -timeout=20m $(TESTFLAGS) ./...
+
+##@ Install
+
+.PHONY: install
+install: $(GUARD) ## Apply the CRD, and wait until the API server knows it.
+	@$(guarded) bash -ec '$(KUBECTL) apply -k config/crd; $(served)'
+
+.PHONY: uninstall
+uninstall: $(GUARD) ## Delete the CRD, and with it every binding and its Jobs.
+	@$(guarded) $(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: $(GUARD) build-installer ## Apply the CRD, the rights and the operator with image IMG.
+	@$(guarded) $(KUBECTL) apply -f dist/install.yaml
+
+.PHONY: undeploy
+undeploy: $(GUARD) build-installer ## Delete what deploy applied: the CRD too, hence every binding and its Jobs.
+	@$(guarded) $(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+
+# The image is set in an overlay below bin/, so that no tracked file changes.
+.PHONY: build-installer
+build-installer: $(TOOLS)/kustomize ## Write dist/install.yaml: all that a cluster needs, with image IMG.
+	@mkdir -p dist $(BIN)/overlay
+	@printf 'resources:\n- ../../config/default\n' >$(BIN)/overlay/kustomization.yaml
+	@cd $(BIN)/overlay && $(CURDIR)/$(TOOLS)/kustomize edit set image controller=$(IMG)
+	@$(TOOLS)/kustomize build $(BIN)/overlay >dist/install.yaml
+	@echo 'Wrote dist/install.yaml with image $(IMG)'
+
+# What the targets above need. Tools are rebuilt when the module that pins them
+# changes; our own programs always, which costs nothing where nothing changed.
+
+# $(call tool,<module folder>,<package>,<how long it takes>)
+define tool
+@echo 'Building $@$(3)'
+@go build -C $(1) -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ $(2)
+@touch $@
+endef
+
+$(TOOLS)/controller-gen: hack/tools/go.mod hack/tools/go.sum
+	$(call tool,hack/tools,sigs.k8s.io/controller-tools/cmd/controller-gen)
+
+$(TOOLS)/crd-ref-docs: hack/tools/go.mod hack/tools/go.sum
+	$(call tool,hack/tools,github.com/elastic/crd-ref-docs)
+
+$(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
+	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(TOOLS)/golangci-lint: hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
+	$(call tool,hack/tools/golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint, (the first time this takes minutes))
+
+.PHONY: $(DEVENV)
+$(DEVENV):
+	@go build -C hack/devenv -trimpath -o $(CURDIR)/$@ ./cmd/devenvctl
+
+.PHONY: $(GUARD)
+$(GUARD):
+	@go build -trimpath -o $@ ./hack/guard

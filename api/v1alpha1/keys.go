@@ -1,0 +1,52 @@
+package v1alpha1
+
+// MaxNameLength is the longest name of a binding, in characters: a Job's name adds 13 and must stay a DNS label of 63.
+const MaxNameLength = 50
+
+// Labels of Jobs and of their Pods.
+const (
+	// LabelBinding is the name of the binding. Owner UID decides; the label only selects.
+	LabelBinding = "queuebinding.dev/binding"
+	// LabelMessage is a hash of the root message ID: the same for all attempts of a message.
+	LabelMessage = "queuebinding.dev/message"
+)
+
+// Annotations of Jobs.
+const (
+	// AnnotationMessageID is the root message ID: that of the message as it was first sent.
+	AnnotationMessageID = "queuebinding.dev/message-id"
+	// AnnotationAttempt is the number of the attempt at the message, from 1.
+	AnnotationAttempt = "queuebinding.dev/attempt"
+	// AnnotationGroupID is the message group of a FIFO queue's message.
+	AnnotationGroupID = "queuebinding.dev/group-id"
+	// AnnotationAttributeTypes holds the SQS data types of the message's attributes, as a JSON object, where they are
+	// not all String: without them a requeue could not restore numbers and binary values.
+	AnnotationAttributeTypes = "queuebinding.dev/attribute-types"
+	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
+	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
+)
+
+// Annotations of Pod templates.
+const (
+	// AnnotationBody is the message's body.
+	AnnotationBody = "queuebinding.dev/body"
+	// AnnotationAttributes are the message's attributes, a JSON object of strings; binary values are base64.
+	AnnotationAttributes = "queuebinding.dev/attributes"
+)
+
+// AnnotationRequeue on a binding asks for failed Jobs to be requeued: a comma-separated list of Job names, or `all`.
+const AnnotationRequeue = "queuebinding.dev/requeue"
+
+// AttributeLineage is the SQS message attribute that ties a requeued message to the Jobs before it.
+const AttributeLineage = "queuebinding.dev.lineage"
+
+// Environment variables of containers.
+const (
+	EnvPrefix            = "QUEUEBINDING_"
+	EnvMessageID         = "QUEUEBINDING_MESSAGE_ID"
+	EnvMessageBody       = "QUEUEBINDING_MESSAGE_BODY"
+	EnvMessageAttributes = "QUEUEBINDING_MESSAGE_ATTRIBUTES"
+	EnvAttempt           = "QUEUEBINDING_ATTEMPT"
+	EnvQueueURL          = "QUEUEBINDING_QUEUE_URL"
+	EnvName              = "QUEUEBINDING_NAME"
+)

@@ -1,0 +1,164 @@
+// Command manager is the operator.
+package main
+
+import (
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/controller"
+	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/queue/sqs"
+	"github.com/queuebinding/queuebinding/internal/requeue"
+)
+
+const (
+	// leaseName is the name of the Lease that the leader holds.
+	leaseName = "leader.queuebinding.dev"
+	// shutdownTimeout is how long the loops may take to finish: an open poll of 20 s, and its messages.
+	shutdownTimeout = 45 * time.Second
+	// parallelCreates is how many Jobs are created at a time, over all bindings. More gain nothing on an API server of
+	// ordinary size.
+	parallelCreates = 32
+)
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+// options are the operator's flags.
+type options struct {
+	metricsAddress string
+	metricsSecure  bool
+	probeAddress   string
+	leaderElect    bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address that metrics are served at, such as :8443. 0 turns them off.")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
+	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
+	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
+	logging := zap.Options{}
+	logging.BindFlags(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+
+	if err := run(o); err != nil {
+		ctrl.Log.Error(err, "The operator ended with an error")
+		os.Exit(1)
+	}
+}
+
+// run runs the operator until it is told to stop.
+func run(o options) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
+	config.QPS = -1
+	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
+	if err != nil {
+		return fmt.Errorf("selector of Jobs: %w", err)
+	}
+
+	metricsOptions := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsOptions,
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionReleaseOnCancel: true, // run ends with the manager, so that nobody works on without the Lease
+		GracefulShutdownTimeout:       new(shutdownTimeout),
+		Cache: cache.Options{
+			ByObject: map[client.Object]cache.ByObject{
+				&batchv1.Job{}: {Label: labels.NewSelector().Add(*owned), Transform: job.Trim},
+			},
+			DefaultTransform: cache.TransformStripManagedFields(),
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the manager: %w", err)
+	}
+
+	if err := addController(mgr); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return fmt.Errorf("set up /healthz: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return fmt.Errorf("set up /readyz: %w", err)
+	}
+	return mgr.Start(ctrl.SetupSignalHandler())
+}
+
+// addController wires reconciler and intake together.
+func addController(mgr ctrl.Manager) error {
+	realClock := clock.RealClock{}
+	ledgers := intake.NewLedgers(realClock)
+	counters := metrics.New(ctrlmetrics.Registry)
+	recorder := mgr.GetEventRecorder("queuebinding")
+	wakeups := &controller.Wakeups{}
+
+	registry := intake.NewRegistry(&intake.Dependencies{
+		Client:   mgr.GetClient(),
+		Reader:   mgr.GetAPIReader(),
+		Recorder: recorder,
+		Ledgers:  ledgers,
+		Metrics:  counters,
+		Clock:    realClock,
+		Creates:  make(chan struct{}, parallelCreates),
+	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), wakeups.Wake)
+	if err := mgr.Add(registry); err != nil {
+		return fmt.Errorf("set up the intake: %w", err)
+	}
+
+	reconciler := &controller.Reconciler{
+		Client:   mgr.GetClient(),
+		Reader:   mgr.GetAPIReader(),
+		Recorder: recorder,
+		Registry: registry,
+		Ledgers:  ledgers,
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock},
+		Metrics:  counters,
+		Clock:    realClock,
+		Wakeups:  wakeups,
+	}
+	if err := reconciler.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the controller: %w", err)
+	}
+	return nil
+}

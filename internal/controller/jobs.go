@@ -1,0 +1,65 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+// record is short for what history and status work with.
+type record = job.Record
+
+// gatherFor is how long Jobs' events are gathered before their binding is looked at.
+const gatherFor = 200 * time.Millisecond
+
+func isRejection(err error) bool {
+	var rejection *job.RejectionError
+	return errors.As(err, &rejection)
+}
+
+// requests is the queue of the controller's requests.
+type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// jobEvents enters Jobs into the ledgers and then has their bindings looked at, in this order: who looks must find what
+// happened.
+func jobEvents(ledgers *intake.Ledgers) handler.EventHandler {
+	look := func(object client.Object, q requests) {
+		if owner := metav1.GetControllerOf(object); owner != nil {
+			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)
+		}
+	}
+	observe := func(object client.Object, q requests) {
+		if uid := job.Owner(object); uid != "" {
+			ledgers.Observe(uid, job.Observe(object.(*batchv1.Job)))
+			look(object, q)
+		}
+	}
+	forget := func(object client.Object, q requests) {
+		if uid := job.Owner(object); uid != "" {
+			ledgers.Forget(uid, object.GetName(), object.GetUID())
+			look(object, q)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { observe(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
+			if job.Owner(e.ObjectOld) != job.Owner(e.ObjectNew) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() {
+				forget(e.ObjectOld, q)
+			}
+			observe(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) { forget(e.Object, q) },
+	}
+}

@@ -1,0 +1,199 @@
+// Package controller reconciles QueueBindings: it gathers what is to be known of a binding, has its intake loop run
+// with the current settings, does what was asked for, deletes the Jobs that have had their time, and writes the status
+// once. It is the only writer of status.
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/requeue"
+)
+
+const (
+	// workers is how many bindings are looked at side by side: requeues and deletions take their time.
+	workers = 8
+	// statusInterval is the least time between two writes of a binding's status.
+	statusInterval = time.Second
+	// requeueAgain is when a requeue that failed is tried again.
+	requeueAgain = 5 * time.Second
+	// tryAgain is when a template that was not accepted, or a queue that could not be opened, is tried again: what they
+	// depend on can change without the binding.
+	tryAgain = 30 * time.Second
+	// parallelDeletes is how many Jobs of a binding are deleted at a time.
+	parallelDeletes = 8
+)
+
+// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/status,verbs=patch
+// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/finalizers,verbs=update
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch;update
+
+// Reconciler reconciles QueueBindings.
+type Reconciler struct {
+	Client client.Client
+	// Reader reads from the API server itself.
+	Reader   client.Reader
+	Recorder events.EventRecorder
+	Registry *intake.Registry
+	Ledgers  *intake.Ledgers
+	Executor *requeue.Executor
+	Metrics  *metrics.Metrics
+	Clock    clock.PassiveClock
+	// Wakeups has bindings looked at whose loop has something to tell.
+	Wakeups *Wakeups
+
+	templates templates
+
+	mu      sync.Mutex
+	written map[types.NamespacedName]time.Time
+}
+
+// SetupWithManager adds the reconciler to a manager.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.templates = templates{client: r.Client, now: r.Clock.Now, verdicts: map[types.NamespacedName]verdict{}}
+	r.written = map[types.NamespacedName]time.Time{}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.QueueBinding{}).
+		Watches(&batchv1.Job{}, jobEvents(r.Ledgers)).
+		WatchesRawSource(source.Func(r.Wakeups.start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	binding := &v1alpha1.QueueBinding{}
+	if err := r.Client.Get(ctx, request.NamespacedName, binding); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.forget(request.NamespacedName)
+		}
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if binding.DeletionTimestamp != nil {
+		r.Registry.Stop(request.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+
+	template := r.templates.check(ctx, binding)
+	report, q := r.Registry.Ensure(ctx, &intake.Settings{
+		Binding:   binding.DeepCopy(), // this one changes below, and loops read theirs any time
+		Variables: template.variables,
+		Paused:    binding.Spec.Suspend || template.status == metav1.ConditionFalse,
+	})
+	lastRequeue, outcome, requeueErr := r.requeueAsked(ctx, binding, q)
+	found := historyOf(r.Ledgers.Of(binding.UID).Records())
+	deleteErr := r.deleteSpent(ctx, binding, found.spent(&binding.Spec))
+
+	status := statusOf(binding, observed{history: found, report: report, template: template, lastRequeue: lastRequeue}, metav1.NewTime(r.Clock.Now()))
+	after, err := r.writeStatus(ctx, binding, status, lastRequeue != nil)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	r.tellRequeue(binding, outcome)
+	if requeueErr != nil {
+		r.warn(binding, v1alpha1.EventRequeueDelayed, "Requeue", "A requeue could not be finished and is tried again: %v", requeueErr)
+		after = sooner(after, requeueAgain)
+	}
+	if !template.final() || q == nil {
+		after = sooner(after, tryAgain)
+	}
+	return reconcile.Result{RequeueAfter: after}, deleteErr
+}
+
+// forget drops what was kept for a binding that is gone.
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.Registry.Stop(key)
+	r.templates.forget(key)
+	r.Metrics.Forget(key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.written, key)
+}
+
+// writeStatus writes the status if it differs and, unless it is urgent, the last write is not too recent; else it
+// returns when to come back.
+func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBinding, status v1alpha1.QueueBindingStatus, urgent bool) (time.Duration, error) {
+	if equality.Semantic.DeepEqual(binding.Status, status) {
+		return 0, nil
+	}
+	key := client.ObjectKeyFromObject(binding)
+	now := r.Clock.Now()
+	r.mu.Lock()
+	wait := statusInterval - now.Sub(r.written[key])
+	if wait <= 0 || urgent {
+		r.written[key] = now
+	}
+	r.mu.Unlock()
+	if wait > 0 && !urgent {
+		return wait, nil
+	}
+	before := binding.DeepCopy()
+	binding.Status = status
+	// Nobody else writes the status, so that no lock is needed and changes of the spec do not get in the way.
+	if err := r.Client.Status().Patch(ctx, binding, client.MergeFrom(before)); err != nil {
+		return 0, client.IgnoreNotFound(fmt.Errorf("write the status: %w", err))
+	}
+	return 0, nil
+}
+
+// deleteSpent deletes Jobs with their Pods. The UID keeps it off another Job of the same name.
+func (r *Reconciler) deleteSpent(ctx context.Context, binding *v1alpha1.QueueBinding, spent []record) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelDeletes)
+	for _, each := range spent {
+		group.Go(func() error {
+			target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: binding.Namespace, Name: each.Name}}
+			err := r.Client.Delete(ctx, target, client.Preconditions{UID: &each.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+			if err := client.IgnoreNotFound(err); err != nil {
+				return fmt.Errorf("delete Job %s: %w", each.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (r *Reconciler) normal(binding *v1alpha1.QueueBinding, reason, action, note string, args ...any) {
+	r.Recorder.Eventf(subject(binding), nil, corev1.EventTypeNormal, reason, action, note, args...)
+}
+
+func (r *Reconciler) warn(binding *v1alpha1.QueueBinding, reason, action, note string, args ...any) {
+	r.Recorder.Eventf(subject(binding), nil, corev1.EventTypeWarning, reason, action, note, args...)
+}
+
+// subject is the binding as events name it: without a resourceVersion, with which each event would begin a new series.
+func subject(binding *v1alpha1.QueueBinding) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding",
+		Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID,
+	}
+}
+
+// sooner is the sooner of two delays, where 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}

@@ -1,0 +1,98 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+// trialTimeout bounds the trial of a template.
+const trialTimeout = 10 * time.Second
+
+// verdict is what is known of a binding's template and variables.
+type verdict struct {
+	uid        types.UID
+	generation int64
+	tried      time.Time
+
+	variables       *job.Variables
+	status          metav1.ConditionStatus
+	reason, message string
+}
+
+func (v verdict) condition() metav1.Condition {
+	return metav1.Condition{Type: v1alpha1.ConditionJobTemplateValid, Status: v.status, Reason: v.reason, Message: v.message}
+}
+
+// final is whether the verdict stays until the binding changes.
+func (v verdict) final() bool { return v.status == metav1.ConditionTrue || v.variables == nil }
+
+// templates tries templates, and remembers the outcome until the binding changes.
+type templates struct {
+	client client.Client
+	now    func() time.Time
+
+	mu       sync.Mutex
+	verdicts map[types.NamespacedName]verdict
+}
+
+// check is the verdict on a binding as it is now.
+func (t *templates) check(ctx context.Context, binding *v1alpha1.QueueBinding) verdict {
+	key := client.ObjectKeyFromObject(binding)
+	t.mu.Lock()
+	known, ok := t.verdicts[key]
+	t.mu.Unlock()
+	if ok && known.uid == binding.UID && known.generation == binding.Generation &&
+		(known.final() || t.now().Sub(known.tried) < tryAgain) {
+		return known
+	}
+	fresh := t.try(ctx, binding)
+	fresh.uid, fresh.generation, fresh.tried = binding.UID, binding.Generation, t.now()
+	t.mu.Lock()
+	t.verdicts[key] = fresh
+	t.mu.Unlock()
+	return fresh
+}
+
+func (t *templates) forget(key types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.verdicts, key)
+}
+
+// try compiles the variables and has the API server look at a sample Job.
+func (t *templates) try(ctx context.Context, binding *v1alpha1.QueueBinding) verdict {
+	variables, err := job.CompileVariables(binding.Spec.Message.Variables)
+	if err != nil {
+		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonExpressionInvalid, message: err.Error()}
+	}
+	outcome := verdict{variables: variables}
+	sample, err := job.Sample(binding)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+		defer cancel()
+		err = t.client.Create(ctx, sample, client.DryRunAll)
+	}
+	switch {
+	case err == nil:
+		outcome.status, outcome.reason = metav1.ConditionTrue, v1alpha1.ReasonAccepted
+		outcome.message = "The API server accepts a sample Job"
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), isRejection(err):
+		outcome.status, outcome.reason = metav1.ConditionFalse, v1alpha1.ReasonJobInvalid
+		outcome.message = fmt.Sprintf("A sample Job of jobTemplate is refused: %v", err)
+	default:
+		// A webhook that takes no dry runs, a quota, an API server in trouble: none of them is the template's fault.
+		outcome.status, outcome.reason = metav1.ConditionUnknown, v1alpha1.ReasonNotChecked
+		outcome.message = fmt.Sprintf("A sample Job could not be tried: %v", err)
+	}
+	return outcome
+}

@@ -1,0 +1,123 @@
+package intake
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+)
+
+// backoff bounds for requests that fail through nobody's message.
+const (
+	firstRetry   = 500 * time.Millisecond
+	longestRetry = 30 * time.Second
+)
+
+// gate lets creates pass while the API server takes them. Once it refuses, all wait, and one at a time tries again,
+// with a growing, jittered delay.
+type gate struct {
+	clock clock.Clock
+	// changed is called when the gate closes, opens or has a new reason.
+	changed func(reason, message string)
+
+	mu      sync.Mutex
+	closed  bool
+	backoff wait.Backoff
+	until   time.Time
+	probing bool
+	// moved is closed and replaced when waiting ones should look again.
+	moved chan struct{}
+}
+
+func newGate(c clock.Clock, changed func(reason, message string)) *gate {
+	return &gate{clock: c, changed: changed, backoff: freshBackoff(), moved: make(chan struct{})}
+}
+
+func freshBackoff() wait.Backoff {
+	return wait.Backoff{Duration: firstRetry, Factor: 2, Jitter: 0.5, Steps: 64, Cap: longestRetry}
+}
+
+// isClosed is whether the last create was refused.
+func (g *gate) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+// enter waits until a create may be tried. Each enter that succeeds must be followed by pass, refuse or abandon.
+func (g *gate) enter(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		g.mu.Lock()
+		if !g.closed {
+			g.mu.Unlock()
+			return nil
+		}
+		delay := g.until.Sub(g.clock.Now())
+		if delay <= 0 && !g.probing {
+			g.probing = true
+			g.mu.Unlock()
+			return nil
+		}
+		moved := g.moved
+		g.mu.Unlock()
+
+		if delay <= 0 {
+			delay = longestRetry // somebody else is trying and will move the gate
+		}
+		timer := g.clock.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-moved:
+		case <-timer.C():
+		}
+		timer.Stop()
+	}
+}
+
+// pass says that the API server answered as it should.
+func (g *gate) pass() {
+	g.mu.Lock()
+	was := g.closed
+	g.closed, g.probing, g.backoff = false, false, freshBackoff()
+	if was {
+		g.move()
+	}
+	g.mu.Unlock()
+	if was {
+		g.changed("", "")
+	}
+}
+
+// refuse says that the API server takes no Jobs now, and why.
+func (g *gate) refuse(reason, message string) {
+	g.mu.Lock()
+	now := g.clock.Now()
+	// Those who entered before the gate closed come back together: they count as one.
+	if !g.closed || g.probing {
+		g.until = now.Add(g.backoff.Step())
+	}
+	g.closed, g.probing = true, false
+	g.move()
+	g.mu.Unlock()
+	g.changed(reason, message)
+}
+
+// abandon says that nothing was tried after all.
+func (g *gate) abandon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probing = false
+	g.move()
+}
+
+func (g *gate) move() {
+	close(g.moved)
+	g.moved = make(chan struct{})
+}

@@ -1,0 +1,216 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// A rejected message is hidden for firstRejection, and twice as long at each further receive up to longestRejection.
+const (
+	firstRejection   = 30 * time.Second
+	longestRejection = 15 * time.Minute
+)
+
+// handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other.
+func (l *Loop) handleBatch(messages []queue.Message) {
+	var lanes sync.WaitGroup
+	for _, lane := range inLanes(messages, l.fifo) {
+		lanes.Go(func() {
+			for i, message := range lane {
+				if l.handle(message) {
+					continue
+				}
+				// The order of a group holds only if what is behind goes back with it.
+				for _, behind := range lane[i+1:] {
+					l.ledger.Return(1)
+					l.giveBack(behind)
+				}
+				return
+			}
+		})
+	}
+	lanes.Wait()
+}
+
+// inLanes puts the messages of a FIFO queue's group into one lane, in their order, and others into one each.
+func inLanes(messages []queue.Message, fifo bool) [][]*queue.Message {
+	var lanes [][]*queue.Message
+	lane := map[string]int{}
+	for i := range messages {
+		message := &messages[i]
+		n, ok := lane[message.GroupID]
+		if !fifo || !ok {
+			lane[message.GroupID] = len(lanes)
+			lanes = append(lanes, []*queue.Message{message})
+			continue
+		}
+		lanes[n] = append(lanes[n], message)
+	}
+	return lanes
+}
+
+// handle makes a message's Job and acknowledges the message. It is false where the message goes back to the queue.
+func (l *Loop) handle(message *queue.Message) bool {
+	settings := l.settings.Load()
+	lineage := job.LineageOf(message)
+	name := lineage.JobName(settings.Binding.Name, l.uid)
+	log := l.log.WithValues("messageID", message.ID, "job", name)
+
+	if l.ledger.Has(lineage) || l.recent.has(name) {
+		log.V(1).Info("Received a message again whose Job was created")
+		l.ledger.Return(1)
+		l.acknowledge(message)
+		return true
+	}
+	if !l.ledger.Assign(name) {
+		// An earlier receive of the same message is being worked on. This one comes back, and finds the Job.
+		l.ledger.Return(1)
+		l.held.drop(message.ReceiptHandle)
+		return false
+	}
+
+	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
+	if err != nil {
+		return l.reject(message, name, err)
+	}
+	for attempted := false; ; attempted = true {
+		// A loop that ends finishes what it has, unless it would have to wait for the API server.
+		entered := l.gate.enter(l.stop) == nil
+		if !entered && l.gate.isClosed() || !l.mayCreate() {
+			if entered {
+				l.gate.abandon()
+			}
+			if !attempted { // else the Job may exist: its slot is kept until that is known
+				l.ledger.Cancel(name)
+			}
+			l.giveBack(message)
+			return false
+		}
+		verdict := l.create(rendered)
+		switch verdict.Action {
+		case Acknowledge:
+			l.gate.pass()
+			l.recent.add(name)
+			l.deps.Metrics.Created(l.key)
+			log.V(1).Info("Created a Job")
+			l.acknowledge(message)
+			return true
+		case Verify:
+			l.gate.pass()
+			done, err := l.adopt(rendered, lineage)
+			if err != nil {
+				return l.reject(message, name, err)
+			}
+			if done {
+				l.recent.add(name)
+				l.acknowledge(message)
+				return true
+			}
+		case Reject:
+			l.gate.pass()
+			return l.reject(message, name, &job.RejectionError{Reason: verdict.Reason, Message: verdict.Message})
+		case Hold:
+			log.Info("Could not create a Job; the message is kept", "reason", verdict.Reason, "cause", verdict.Message)
+			l.gate.refuse(verdict.Reason, verdict.Message)
+		}
+	}
+}
+
+// mayCreate is false where the binding has no use any more for a message that it reserved a slot for: the user took
+// back what it was received for, or too many Jobs failed meanwhile.
+func (l *Loop) mayCreate() bool {
+	settings := l.settings.Load()
+	return !l.bindingIsGone() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
+}
+
+func (l *Loop) create(rendered *batchv1.Job) Verdict {
+	l.deps.Creates <- struct{}{}
+	defer func() { <-l.deps.Creates }()
+	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	defer cancel()
+	return Judge(l.deps.Client.Create(ctx, rendered.DeepCopy()))
+}
+
+// adopt is called where a Job by the name exists. It is true where that is this message's Job, and false where it has
+// vanished meanwhile; its error is a *job.RejectionError.
+func (l *Loop) adopt(rendered *batchv1.Job, lineage job.Lineage) (bool, error) {
+	existing, err := l.read(l.requests, rendered.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		l.gate.refuse(Judge(err).Reason, err.Error())
+		return false, nil
+	case job.Owner(existing) != l.uid:
+		return false, &job.RejectionError{Reason: v1alpha1.RejectedNameTaken, Message: "a Job named " + existing.Name + " exists and belongs to something else"}
+	}
+	if recorded, ok := job.RecordedLineage(existing); ok && recorded != lineage {
+		return false, &job.RejectionError{Reason: v1alpha1.RejectedNameTaken, Message: "the Job named " + existing.Name + " is of another message"}
+	}
+	if l.ledger.Seen(existing.Name) || job.Observe(existing).State != job.Active {
+		l.ledger.Cancel(existing.Name)
+	}
+	return true, nil
+}
+
+// reject leaves a message to the queue and its redrive policy, and says why. It is always false.
+func (l *Loop) reject(message *queue.Message, name string, cause error) bool {
+	l.ledger.Cancel(name)
+	var rejection *job.RejectionError
+	if !errors.As(cause, &rejection) {
+		l.giveBack(message)
+		return false
+	}
+	l.held.drop(message.ReceiptHandle)
+	delay := rejectionDelay(message.ReceiveCount)
+	for _, err := range l.queue.ChangeVisibility(l.requests, []string{message.ReceiptHandle}, delay) {
+		if err != nil {
+			l.log.V(1).Info("Could not hide a rejected message; it returns sooner", "messageID", message.ID, "cause", err.Error())
+		}
+	}
+	now := l.deps.Clock.Now()
+	if l.fifo {
+		l.careful.Store(now.Add(carefulFor).Unix())
+	}
+	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: bounded(rejection.Message), Time: metav1.NewTime(now)})
+	l.deps.Metrics.Rejected(l.key, rejection.Reason)
+	l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeWarning, v1alpha1.EventMessageRejected, "Receive",
+		"%s: message %s: %s", rejection.Reason, message.ID, bounded(rejection.Message))
+	l.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
+	return false
+}
+
+// rejectionDelay is how long a message is hidden that was rejected at its n-th receive.
+func rejectionDelay(receives int) time.Duration {
+	delay := firstRejection
+	for range receives - 1 {
+		if delay *= 2; delay >= longestRejection {
+			return longestRejection
+		}
+	}
+	return delay
+}
+
+// bounded cuts a text so that it fits into status and events, which take 1,024 bytes.
+func bounded(text string) string {
+	const most = 700
+	if len(text) <= most {
+		return text
+	}
+	cut := most
+	for cut > 0 && text[cut]&0xC0 == 0x80 { // not within a character
+		cut--
+	}
+	return text[:cut] + "…"
+}

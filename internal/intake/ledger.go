@@ -1,0 +1,326 @@
+package intake
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+// Limits are the bounds within which a binding may receive.
+type Limits struct {
+	// MaxActive is the highest number of active Jobs; 0 or more.
+	MaxActive int
+	// MaxPending is the highest number of pending Jobs, or -1 for no limit.
+	MaxPending int
+	// MaxFailed is the number of failed Jobs at which receiving stops, or -1 for none.
+	MaxFailed int
+}
+
+// Counts are a binding's Jobs by state.
+type Counts struct{ Active, Pending, Succeeded, Failed, Requeued int }
+
+// Ledger knows how much of its limits a binding uses: the Jobs that were seen plus the reservations for Jobs that were
+// not. A slot is reserved before a message is received and stays reserved until the message's Job is seen, or it is
+// certain that there will be none, so that the limits hold whatever is in flight.
+type Ledger struct {
+	clock clock.PassiveClock
+
+	mu     sync.Mutex
+	jobs   map[string]job.Record
+	byRoot map[string][]string // names of the Jobs of a message
+	counts Counts
+	// open is the number of reservations for messages that are not known yet.
+	open int
+	// expected are the reservations for Jobs that are known by name, and since when.
+	expected map[string]time.Time
+	// changed is called, without the lock, when slots may have become free.
+	changed func()
+	// used is whether a loop works with the ledger.
+	used bool
+}
+
+func newLedger(c clock.PassiveClock) *Ledger {
+	return &Ledger{
+		clock:    c,
+		jobs:     map[string]job.Record{},
+		byRoot:   map[string][]string{},
+		expected: map[string]time.Time{},
+		changed:  func() {},
+	}
+}
+
+// Observe takes in what a Job is now.
+func (l *Ledger) Observe(record job.Record) {
+	l.mu.Lock()
+	l.remove(record.Name)
+	l.jobs[record.Name] = record
+	l.count(record, 1)
+	if record.Lineage.Root != "" {
+		l.byRoot[record.Lineage.Root] = append(l.byRoot[record.Lineage.Root], record.Name)
+	}
+	delete(l.expected, record.Name)
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
+}
+
+// Forget takes in that a Job is gone. UID guards against forgetting a Job by an event of another of the same name.
+func (l *Ledger) Forget(name string, uid types.UID) {
+	l.mu.Lock()
+	if record, ok := l.jobs[name]; ok && record.UID == uid {
+		l.remove(name)
+	}
+	delete(l.expected, name)
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
+}
+
+func (l *Ledger) remove(name string) {
+	record, ok := l.jobs[name]
+	if !ok {
+		return
+	}
+	delete(l.jobs, name)
+	l.count(record, -1)
+	root := record.Lineage.Root
+	rest := l.byRoot[root][:0]
+	for _, other := range l.byRoot[root] {
+		if other != name {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(l.byRoot, root)
+	} else {
+		l.byRoot[root] = rest
+	}
+}
+
+func (l *Ledger) count(record job.Record, by int) {
+	switch record.State {
+	case job.Active:
+		l.counts.Active += by
+		if record.Pending {
+			l.counts.Pending += by
+		}
+	case job.Succeeded:
+		l.counts.Succeeded += by
+	case job.Failed:
+		if record.Requeued {
+			l.counts.Requeued += by
+		} else {
+			l.counts.Failed += by
+		}
+	}
+}
+
+// Reserve takes up to want slots and returns how many it got.
+func (l *Ledger) Reserve(want int, limits Limits) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(want, l.free(limits))
+	if n <= 0 {
+		return 0
+	}
+	l.open += n
+	return n
+}
+
+func (l *Ledger) free(limits Limits) int {
+	if l.atFailedLimit(limits) {
+		return 0
+	}
+	reserved := l.open + len(l.expected)
+	free := limits.MaxActive - l.counts.Active - reserved
+	if limits.MaxPending >= 0 {
+		// A Job that was not seen yet has no ready Pod.
+		free = min(free, limits.MaxPending-l.counts.Pending-reserved)
+	}
+	return free
+}
+
+func (l *Ledger) atFailedLimit(limits Limits) bool {
+	return limits.MaxFailed >= 0 && l.counts.Failed >= limits.MaxFailed
+}
+
+// Exceeds is whether a Job must not be created although its slot was reserved: limits were lowered since, or Jobs failed.
+func (l *Ledger) Exceeds(limits Limits) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.atFailedLimit(limits) || l.counts.Active+l.open+len(l.expected) > limits.MaxActive
+}
+
+// Return gives back n slots for which there was no message.
+func (l *Ledger) Return(n int) {
+	if n == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.open -= n
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
+}
+
+// Assign makes a reserved slot that of a Job. It is false, and the slot stays as it is, where the Job has one already.
+func (l *Ledger) Assign(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.expected[name]; ok {
+		return false
+	}
+	l.open--
+	l.expected[name] = l.clock.Now()
+	return true
+}
+
+// Expect reserves a slot for a Job that exists and was not seen yet, over any limit.
+func (l *Ledger) Expect(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.jobs[name]; ok {
+		return
+	}
+	if _, ok := l.expected[name]; !ok {
+		l.expected[name] = l.clock.Now()
+	}
+}
+
+// Cancel gives back the slot of a Job that surely does not exist, or that has finished.
+func (l *Ledger) Cancel(name string) {
+	l.mu.Lock()
+	delete(l.expected, name)
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
+}
+
+// Overdue are the names of the Jobs that are expected since before a time.
+func (l *Ledger) Overdue(before time.Time) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for name, since := range l.expected {
+		if since.Before(before) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Seen is whether a Job of that name was seen.
+func (l *Ledger) Seen(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.jobs[name]
+	return ok
+}
+
+// Has is whether a Job of this attempt or a later one at the same message was seen.
+func (l *Ledger) Has(lineage job.Lineage) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range l.byRoot[lineage.Root] {
+		if l.jobs[name].Lineage.Attempt >= lineage.Attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// Counts are the Jobs seen, by state.
+func (l *Ledger) Counts() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts
+}
+
+// Records are the Jobs seen, in no order.
+func (l *Ledger) Records() []job.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	records := make([]job.Record, 0, len(l.jobs))
+	for _, record := range l.jobs {
+		records = append(records, record)
+	}
+	return records
+}
+
+// Ledgers are the ledgers of all bindings, by UID: never by name, as a binding that was created again under its old
+// name owns none of the old one's Jobs.
+type Ledgers struct {
+	clock clock.PassiveClock
+	mu    sync.Mutex
+	byUID map[types.UID]*Ledger
+}
+
+// NewLedgers makes an empty set of ledgers.
+func NewLedgers(c clock.PassiveClock) *Ledgers {
+	return &Ledgers{clock: c, byUID: map[types.UID]*Ledger{}}
+}
+
+// Of is the ledger of a binding; there is always one.
+func (ls *Ledgers) Of(uid types.UID) *Ledger {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.of(uid)
+}
+
+func (ls *Ledgers) of(uid types.UID) *Ledger {
+	ledger, ok := ls.byUID[uid]
+	if !ok {
+		ledger = newLedger(ls.clock)
+		ls.byUID[uid] = ledger
+	}
+	return ledger
+}
+
+// Observe takes in what a binding's Job is now.
+func (ls *Ledgers) Observe(owner types.UID, record job.Record) { ls.Of(owner).Observe(record) }
+
+// Forget takes in that a binding's Job is gone.
+func (ls *Ledgers) Forget(owner types.UID, name string, uid types.UID) {
+	ls.Of(owner).Forget(name, uid)
+	ls.tidy(owner)
+}
+
+// attach gives a loop its binding's ledger and has it told of changes.
+func (ls *Ledgers) attach(uid types.UID, changed func()) *Ledger {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ledger := ls.of(uid)
+	ledger.mu.Lock()
+	ledger.used, ledger.changed = true, changed
+	ledger.mu.Unlock()
+	return ledger
+}
+
+// detach takes the ledger back once the loop has ended. Reservations for messages that it did not get are void then;
+// those for Jobs stay, as the Jobs may exist.
+func (ls *Ledgers) detach(uid types.UID) {
+	ledger := ls.Of(uid)
+	ledger.mu.Lock()
+	ledger.used, ledger.changed, ledger.open = false, func() {}, 0
+	ledger.mu.Unlock()
+	ls.tidy(uid)
+}
+
+// tidy drops a ledger in which nothing is left.
+func (ls *Ledgers) tidy(uid types.UID) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ledger, ok := ls.byUID[uid]
+	if !ok {
+		return
+	}
+	ledger.mu.Lock()
+	defer ledger.mu.Unlock()
+	if !ledger.used && len(ledger.jobs) == 0 && len(ledger.expected) == 0 {
+		delete(ls.byUID, uid)
+	}
+}

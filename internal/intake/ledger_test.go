@@ -1,0 +1,146 @@
+package intake
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	testingclock "k8s.io/utils/clock/testing"
+	"pgregory.net/rapid"
+
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+func newTestLedger() *Ledger { return newLedger(testingclock.NewFakeClock(time.Unix(1000, 0))) }
+
+func anActive(name string) job.Record {
+	return job.Record{Name: name, State: job.Active, Pending: true, Lineage: job.Lineage{Root: name, Attempt: 1}}
+}
+
+func TestReserveStaysWithinEachLimit(t *testing.T) {
+	for name, tc := range map[string]struct {
+		jobs   []job.Record
+		limits Limits
+		want   int
+	}{
+		"nothing yet":            {nil, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 3},
+		"more than a batch":      {nil, Limits{MaxActive: 30, MaxPending: -1, MaxFailed: -1}, 10},
+		"active Jobs":            {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 1},
+		"over the limit":         {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 1, MaxPending: -1, MaxFailed: -1}, 0},
+		"finished Jobs":          {[]job.Record{{Name: "a", State: job.Succeeded}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 3},
+		"paused":                 {nil, Limits{MaxActive: 0, MaxPending: -1, MaxFailed: -1}, 0},
+		"pending Jobs":           {[]job.Record{anActive("a")}, Limits{MaxActive: 10, MaxPending: 2, MaxFailed: -1}, 1},
+		"running Jobs":           {[]job.Record{{Name: "a", State: job.Active}}, Limits{MaxActive: 10, MaxPending: 2, MaxFailed: -1}, 2},
+		"below the failed limit": {[]job.Record{{Name: "a", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 10},
+		"at the failed limit":    {[]job.Record{{Name: "a", State: job.Failed}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 0},
+		"requeued Jobs":          {[]job.Record{{Name: "a", State: job.Failed, Requeued: true}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ledger := newTestLedger()
+			for _, record := range tc.jobs {
+				ledger.Observe(record)
+			}
+			if got := ledger.Reserve(10, tc.limits); got != tc.want {
+				t.Errorf("got %d slots, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+// P3: whatever the order of events, Jobs that exist are never more than the limit.
+func TestTheLimitHoldsForAnyOrderOfEvents(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 5).Draw(t, "limit")
+		limits := Limits{MaxActive: limit, MaxPending: -1, MaxFailed: -1}
+		ledger := newTestLedger()
+		exist := map[string]bool{} // by name, whether the ledger has seen it
+		open, next := 0, 0
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"reserve", "return", "create", "reject", "see", "finish", "vanish"}).Draw(t, "step") {
+			case "reserve":
+				open += ledger.Reserve(rapid.IntRange(1, 10).Draw(t, "want"), limits)
+			case "return":
+				if open > 0 {
+					open--
+					ledger.Return(1)
+				}
+			case "create":
+				if open > 0 {
+					open--
+					next++
+					name := string(rune('a' + next))
+					ledger.Assign(name)
+					exist[name] = false
+				}
+			case "reject":
+				if open > 0 {
+					open--
+					ledger.Assign("rejected")
+					ledger.Cancel("rejected")
+				}
+			case "see":
+				for name, seen := range exist {
+					if !seen {
+						ledger.Observe(anActive(name))
+						exist[name] = true
+						break
+					}
+				}
+			case "finish", "vanish":
+				for name, seen := range exist {
+					if seen {
+						delete(exist, name)
+						ledger.Forget(name, "")
+						break
+					}
+				}
+			}
+			if len(exist)+open > limit {
+				t.Fatalf("%d Jobs and %d messages under way with a limit of %d", len(exist), open, limit)
+			}
+		}
+	})
+}
+
+func TestAJobIsNotForgottenByAnEventOfItsPredecessor(t *testing.T) {
+	ledger := newTestLedger()
+	record := anActive("a")
+	record.UID = "new"
+	ledger.Observe(record)
+	ledger.Forget("a", "old")
+	if got := ledger.Counts().Active; got != 1 {
+		t.Errorf("%d active Jobs, want 1", got)
+	}
+}
+
+// P2: a Job of this attempt or a later one answers for the message, an earlier one does not.
+func TestHas(t *testing.T) {
+	ledger := newTestLedger()
+	second := anActive("a")
+	second.Lineage = job.Lineage{Root: "m", Attempt: 2}
+	ledger.Observe(second)
+	for lineage, want := range map[job.Lineage]bool{
+		{Root: "m", Attempt: 1}: true, {Root: "m", Attempt: 2}: true, {Root: "m", Attempt: 3}: false, {Root: "n", Attempt: 1}: false,
+	} {
+		if got := ledger.Has(lineage); got != want {
+			t.Errorf("%+v: got %t, want %t", lineage, got, want)
+		}
+	}
+	ledger.Forget("a", "")
+	if ledger.Has(second.Lineage) {
+		t.Error("a Job that is gone is still there")
+	}
+}
+
+func TestLedgersKeepNothingOfABindingThatIsGone(t *testing.T) {
+	ledgers := NewLedgers(testingclock.NewFakeClock(time.Unix(1000, 0)))
+	ledgers.attach("u", func() {})
+	ledgers.Observe("u", anActive("a"))
+	var group sync.WaitGroup
+	group.Go(func() { ledgers.detach("u") })
+	group.Go(func() { ledgers.Forget("u", "a", "") })
+	group.Wait()
+	if n := len(ledgers.byUID); n != 0 {
+		t.Errorf("%d ledgers are left", n)
+	}
+}

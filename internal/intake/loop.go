@@ -1,0 +1,356 @@
+// Package intake turns the messages of a queue into Jobs. Each binding has one Loop; a message's way through it is
+// Receive, Render, Create, Acknowledge. A message is deleted only when its Job exists, and is received only when a slot
+// for its Job is reserved. The package writes no status: it reports, and a reconciler writes.
+package intake
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+const (
+	// batchesInFlight is how many received batches a loop works on at a time.
+	batchesInFlight = 8
+	// requestTimeout bounds a request to the API server.
+	requestTimeout = 30 * time.Second
+	// overdueAfter is when a Job that was created and not seen is looked for.
+	overdueAfter = 15 * time.Second
+	// longestReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen
+	// within this.
+	longestReceiveBackoff = time.Minute
+	// carefulFor is how long a FIFO queue is received from one message at a time after a message was rejected, as the
+	// messages behind it have to be given back and that counts for their redrive.
+	carefulFor = longestRejection
+)
+
+// Why a loop is stopped. Loops that are stopped for another reason finish the messages that they have.
+var (
+	// ErrBindingGone: the binding was deleted. Messages are given back and none is deleted.
+	ErrBindingGone = errors.New("the binding was deleted")
+	// ErrQueueChanged: the loop is replaced by one for another queue.
+	ErrQueueChanged = errors.New("the queue of the binding was changed")
+	// ErrStopping: the operator stops.
+	ErrStopping = errors.New("the operator is stopping")
+)
+
+// Settings are what a loop reads anew for each batch, so that changing them needs no new loop.
+type Settings struct {
+	// Binding is read only.
+	Binding *v1alpha1.QueueBinding
+	// Variables are nil where they do not compile; nothing is received then.
+	Variables *job.Variables
+	// Paused is whether nothing may be received, whatever the limits say.
+	Paused bool
+}
+
+// limits are the binding's limits.
+func (s *Settings) limits() Limits {
+	spec := &s.Binding.Spec
+	limits := Limits{MaxActive: int(deref(spec.Concurrency.MaxActiveJobs, 10)), MaxPending: -1, MaxFailed: -1}
+	if spec.Concurrency.MaxPendingJobs != nil {
+		limits.MaxPending = int(*spec.Concurrency.MaxPendingJobs)
+	}
+	if spec.FailedJobsPolicy != v1alpha1.DeleteOldestFailedJobs {
+		limits.MaxFailed = int(deref(spec.FailedJobsHistoryLimit, 1000))
+	}
+	return limits
+}
+
+// receiving is whether messages may become Jobs.
+func (s *Settings) receiving() bool {
+	return !s.Paused && s.Variables != nil && s.limits().MaxActive > 0
+}
+
+// visibility is the visibility timeout.
+func (s *Settings) visibility() time.Duration {
+	return time.Duration(deref(s.Binding.Spec.Queue.VisibilityTimeoutSeconds, 60)) * time.Second
+}
+
+func deref(p *int32, otherwise int32) int32 {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// Dependencies are what loops share.
+type Dependencies struct {
+	// Client creates Jobs.
+	Client client.Client
+	// Reader reads Jobs from the API server itself.
+	Reader client.Reader
+	// Recorder records events.
+	Recorder events.EventRecorder
+	Ledgers  *Ledgers
+	Metrics  *metrics.Metrics
+	Clock    clock.WithTicker
+	// Creates bounds the Jobs that are created at a time, over all bindings.
+	Creates chan struct{}
+}
+
+// Loop is the intake of one binding and one queue. It ends when its context does.
+type Loop struct {
+	deps  *Dependencies
+	log   logr.Logger
+	key   types.NamespacedName
+	uid   types.UID
+	queue queue.Queue
+	fifo  bool
+
+	settings atomic.Pointer[Settings]
+	ledger   *Ledger
+	held     *held
+	gate     *gate
+	recent   *recent
+	report   *reporter
+
+	// wake is signaled when it may be possible to receive.
+	wake chan struct{}
+	// stirred is signaled when messages were received.
+	stirred chan struct{}
+	// stop ends the loop; its cause says why. requests outlives it, so that what was received is finished.
+	stop     context.Context
+	requests context.Context
+
+	// polling is whether receives are being tried.
+	polling          atomic.Bool
+	acknowledgements chan string
+	deletes          sync.WaitGroup
+	careful          atomic.Int64 // until when, in Unix seconds
+}
+
+func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
+	l := &Loop{
+		deps:             deps,
+		log:              log,
+		key:              client.ObjectKeyFromObject(settings.Binding),
+		uid:              settings.Binding.UID,
+		queue:            q,
+		fifo:             strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
+		held:             newHeld(deps.Clock, q),
+		recent:           newRecent(),
+		report:           newReporter(changed),
+		wake:             make(chan struct{}, 1),
+		stirred:          make(chan struct{}, 1),
+		stop:             stop,
+		acknowledgements: make(chan string, 10*queue.MaxBatch),
+	}
+	l.settings.Store(settings)
+	l.gate = newGate(deps.Clock, func(reason, message string) {
+		l.report.blocked(reason, message)
+		l.wakeUp()
+	})
+	l.ledger = deps.Ledgers.attach(l.uid, l.wakeUp)
+	return l
+}
+
+// update gives the loop new settings.
+func (l *Loop) update(settings *Settings) {
+	l.settings.Store(settings)
+	l.wakeUp()
+}
+
+func (l *Loop) wakeUp() { signal(l.wake) }
+
+// signal leaves one signal, however often it is called before that is taken.
+func signal(to chan<- struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Loop) bindingIsGone() bool { return errors.Is(context.Cause(l.stop), ErrBindingGone) }
+
+// run receives until the loop is stopped, and returns when all that it received is done with.
+func (l *Loop) run() {
+	requests, cancel := context.WithCancel(context.WithoutCancel(l.stop))
+	l.requests = requests
+	defer cancel()
+	defer l.deps.Ledgers.detach(l.uid)
+
+	var background, acknowledger sync.WaitGroup
+	background.Go(func() { l.keepHidden(requests) })
+	background.Go(func() { l.watchQueue(l.stop) })
+	background.Go(func() { l.settleOverdue(l.stop) })
+	acknowledger.Go(l.acknowledgeAll)
+	if l.fifo {
+		l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeNormal, v1alpha1.EventGroupOverlap, "Start",
+			"Jobs of a message group are created in order and may run side by side")
+	}
+
+	l.receiveAll()
+
+	close(l.acknowledgements)
+	acknowledger.Wait()
+	cancel()
+	background.Wait()
+}
+
+// receiveAll receives batches and has them handled side by side.
+func (l *Loop) receiveAll() {
+	if !l.expectExisting() {
+		return
+	}
+	var batches sync.WaitGroup
+	defer batches.Wait()
+	places := make(chan struct{}, batchesInFlight)
+	backoff := freshBackoff()
+	backoff.Cap = longestReceiveBackoff
+	failures := backoff
+
+	for {
+		l.polling.Store(false)
+		n := l.reserve()
+		if n == 0 {
+			return
+		}
+		l.polling.Store(true)
+		began := l.deps.Clock.Now()
+		visibility := l.settings.Load().visibility()
+		// The poll has a context of its own: SQS may have hidden messages for a poll that was cut off.
+		messages, err := l.queue.Receive(l.requests, n, queue.MaxWait, visibility)
+		l.ledger.Return(n - len(messages))
+		if err != nil {
+			l.report.receiveFailed(err)
+			l.log.V(1).Info("Could not receive", "cause", err.Error())
+			sleep(l.stop, l.deps.Clock, failures.Step())
+			continue
+		}
+		failures = backoff
+		l.report.received()
+		if len(messages) == 0 {
+			continue
+		}
+		l.deps.Metrics.Received(l.key, len(messages))
+		signal(l.stirred)
+		l.held.add(messages, began, visibility)
+		places <- struct{}{}
+		batches.Go(func() {
+			defer func() { <-places }()
+			l.handleBatch(messages)
+		})
+	}
+}
+
+// reserve waits until slots are free and takes them. It returns 0 when the loop is stopped.
+func (l *Loop) reserve() int {
+	for l.stop.Err() == nil {
+		settings := l.settings.Load()
+		if settings.receiving() && !l.gate.isClosed() {
+			want := queue.MaxBatch
+			if l.deps.Clock.Now().Unix() < l.careful.Load() {
+				want = 1
+			}
+			if n := l.ledger.Reserve(want, settings.limits()); n > 0 {
+				return n
+			}
+		}
+		select {
+		case <-l.stop.Done():
+		case <-l.wake:
+		}
+	}
+	return 0
+}
+
+// expectExisting reserves slots for Jobs that exist and that the cache does not show yet: the list that a cache starts
+// from may be older than the last Jobs of the operator before. It is false when the loop is stopped.
+func (l *Loop) expectExisting() bool {
+	backoff := freshBackoff()
+	for l.stop.Err() == nil {
+		err := l.listExisting()
+		if err == nil {
+			return true
+		}
+		l.report.blocked(v1alpha1.ReasonAPIServerUnavailable, err.Error())
+		l.log.Error(err, "Could not list the Jobs of the binding")
+		sleep(l.stop, l.deps.Clock, backoff.Step())
+	}
+	return false
+}
+
+func (l *Loop) listExisting() error {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
+	options := []client.ListOption{client.InNamespace(l.key.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: l.key.Name}, client.Limit(500)}
+	for {
+		ctx, cancel := context.WithTimeout(l.stop, requestTimeout)
+		err := l.deps.Reader.List(ctx, list, options...)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			if job.Owner(&list.Items[i]) == l.uid {
+				l.ledger.Expect(list.Items[i].Name)
+			}
+		}
+		if list.Continue == "" {
+			l.report.blocked("", "")
+			return nil
+		}
+		options = append(options[:3:3], client.Continue(list.Continue))
+	}
+}
+
+// keepHidden extends the visibility timeout of what is being worked on.
+func (l *Loop) keepHidden(ctx context.Context) {
+	for ctx.Err() == nil {
+		visibility := l.settings.Load().visibility()
+		sleep(ctx, l.deps.Clock, visibility/3)
+		l.held.extend(ctx, visibility)
+	}
+}
+
+// settleOverdue looks for Jobs whose creation was never seen: because it did not happen, or because they were gone
+// again before the cache saw them.
+func (l *Loop) settleOverdue(ctx context.Context) {
+	for ctx.Err() == nil {
+		sleep(ctx, l.deps.Clock, overdueAfter/3)
+		for _, name := range l.ledger.Overdue(l.deps.Clock.Now().Add(-overdueAfter)) {
+			if l.gate.isClosed() {
+				break // the ones that wait there are still to be created
+			}
+			existing, err := l.read(ctx, name)
+			if apierrors.IsNotFound(err) || err == nil && job.Observe(existing).State != job.Active {
+				l.ledger.Cancel(name)
+			}
+		}
+	}
+}
+
+func (l *Loop) read(ctx context.Context, name string) (*batchv1.Job, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	existing := &batchv1.Job{}
+	err := l.deps.Reader.Get(ctx, types.NamespacedName{Namespace: l.key.Namespace, Name: name}, existing)
+	return existing, err
+}
+
+// subject is the binding as events name it: without a resourceVersion, with which each event would begin a new series.
+func (l *Loop) subject() *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding",
+		Namespace: l.key.Namespace, Name: l.key.Name, UID: l.uid,
+	}
+}

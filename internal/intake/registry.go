@@ -1,0 +1,122 @@
+package intake
+
+import (
+	"context"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// Registry starts, joins and stops loops: at most one for each binding, and never a new one before the old one has
+// ended. It is a Runnable of the manager that needs leader election.
+type Registry struct {
+	deps   *Dependencies
+	opener queue.Opener
+	log    logr.Logger
+	// changed is called with a binding whose loop has something new to tell.
+	changed func(types.NamespacedName)
+
+	mu      sync.Mutex
+	running map[types.NamespacedName]*running
+	closed  bool
+}
+
+// identity is what a loop cannot change.
+type identity struct {
+	uid     types.UID
+	address queue.Address
+}
+
+type running struct {
+	identity identity
+	loop     *Loop
+	stop     context.CancelCauseFunc
+	done     chan struct{}
+}
+
+// NewRegistry makes an empty registry.
+func NewRegistry(deps *Dependencies, opener queue.Opener, log logr.Logger, changed func(types.NamespacedName)) *Registry {
+	return &Registry{deps: deps, opener: opener, log: log, changed: changed, running: map[types.NamespacedName]*running{}}
+}
+
+// Start implements manager.Runnable: it blocks until ctx ends, then stops all loops and waits for them.
+func (r *Registry) Start(ctx context.Context) error {
+	<-ctx.Done()
+	r.mu.Lock()
+	r.closed = true
+	var ending []*running
+	for _, each := range r.running {
+		each.stop(ErrStopping)
+		ending = append(ending, each)
+	}
+	r.mu.Unlock()
+	if len(ending) > 0 {
+		r.log.Info("Waiting for open polls to be answered and their messages to be handled", "loops", len(ending))
+	}
+	for _, each := range ending {
+		<-each.done
+	}
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (r *Registry) NeedLeaderElection() bool { return true }
+
+// Ensure has a loop run with these settings and returns its report, and the queue where it is open. Where the loop of
+// another identity still runs, that is stopped, and changed is called when it has ended.
+func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queue.Queue) {
+	key := client.ObjectKeyFromObject(settings.Binding)
+	wanted := identity{
+		uid:     settings.Binding.UID,
+		address: queue.Address{URL: settings.Binding.Spec.Queue.URL, Region: settings.Binding.Spec.Queue.Region},
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok {
+		if current.identity == wanted {
+			current.loop.update(settings)
+			return current.loop.report.snapshot(), current.loop.queue
+		}
+		cause := ErrQueueChanged
+		if current.identity.uid != wanted.uid {
+			cause = ErrBindingGone
+		}
+		current.stop(cause)
+		return Report{}, nil
+	}
+	if r.closed {
+		return Report{}, nil
+	}
+	opened, err := r.opener.Open(ctx, wanted.address)
+	if err != nil {
+		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: bounded(err.Error())}, nil
+	}
+
+	stopping, stop := context.WithCancelCause(context.Background())
+	loop := newLoop(stopping, r.deps, r.log.WithValues("QueueBinding", key), settings, opened, func() { r.changed(key) })
+	started := &running{identity: wanted, loop: loop, stop: stop, done: make(chan struct{})}
+	r.running[key] = started
+	go func() {
+		loop.run()
+		stop(nil)
+		r.mu.Lock()
+		delete(r.running, key)
+		r.mu.Unlock()
+		close(started.done)
+		r.changed(key)
+	}()
+	return Report{}, opened
+}
+
+// Stop stops the loop of a binding that is gone. It does not wait: a loop that is wanted again starts after its end.
+func (r *Registry) Stop(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok {
+		current.stop(ErrBindingGone)
+	}
+}

@@ -1,0 +1,113 @@
+package job
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// typeString is the data type that needs no record.
+const typeString = "String"
+
+// annotateTypes records the data types of attributes that are not plain strings, for MessageOf.
+func annotateTypes(job *batchv1.Job, attributes queue.Attributes) error {
+	dataTypes := map[string]string{}
+	for name, a := range attributes {
+		if a.DataType != typeString {
+			dataTypes[name] = a.DataType
+		}
+	}
+	if len(dataTypes) == 0 {
+		return nil
+	}
+	text, err := marshal(dataTypes)
+	if err != nil {
+		return rejectf(v1alpha1.RejectedUnusableValue, "the attributes' types %s", err)
+	}
+	job.Annotations[v1alpha1.AnnotationAttributeTypes] = text
+	return nil
+}
+
+// MessageOf is the message that a Job was made of, ready to be sent, without a lineage. It needs the whole Job.
+func MessageOf(job *batchv1.Job) (queue.Outgoing, error) {
+	pod := job.Spec.Template.Annotations
+	body, ok := pod[v1alpha1.AnnotationBody]
+	if !ok {
+		return queue.Outgoing{}, fmt.Errorf("the Pod template has no annotation %s", v1alpha1.AnnotationBody)
+	}
+	message := queue.Outgoing{Body: body, GroupID: job.Annotations[v1alpha1.AnnotationGroupID]}
+
+	texts, dataTypes := map[string]string{}, map[string]string{}
+	if text := pod[v1alpha1.AnnotationAttributes]; text != "" {
+		if err := json.Unmarshal([]byte(text), &texts); err != nil {
+			return queue.Outgoing{}, fmt.Errorf("annotation %s of the Pod template: %w", v1alpha1.AnnotationAttributes, err)
+		}
+	}
+	if text := job.Annotations[v1alpha1.AnnotationAttributeTypes]; text != "" {
+		if err := json.Unmarshal([]byte(text), &dataTypes); err != nil {
+			return queue.Outgoing{}, fmt.Errorf("annotation %s: %w", v1alpha1.AnnotationAttributeTypes, err)
+		}
+	}
+	for name, text := range texts {
+		attribute := queue.Attribute{DataType: typeString}
+		if dataType, ok := dataTypes[name]; ok {
+			attribute.DataType = dataType
+		}
+		if attribute.IsBinary() {
+			value, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return queue.Outgoing{}, fmt.Errorf("attribute %s: %w", name, err)
+			}
+			attribute.BinaryValue = value
+		} else {
+			attribute.StringValue = text
+		}
+		if message.Attributes == nil {
+			message.Attributes = queue.Attributes{}
+		}
+		message.Attributes[name] = attribute
+	}
+	return message, nil
+}
+
+// NextAttempt is the message that becomes the next attempt at a failed Job's message. withLineage is false where the
+// message has no room for one more attribute: it then starts a lineage of its own, and being sent twice makes two Jobs.
+func NextAttempt(job *batchv1.Job, fifo bool) (message queue.Outgoing, withLineage bool, err error) {
+	lineage, ok := RecordedLineage(job)
+	if !ok {
+		return queue.Outgoing{}, false, fmt.Errorf("annotations %s and %s do not say which message the Job is of", v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt)
+	}
+	message, err = MessageOf(job)
+	if err != nil {
+		return queue.Outgoing{}, false, err
+	}
+	next := lineage.Next()
+	if fifo {
+		// SQS drops a message whose deduplication ID it saw in the last five minutes: each attempt needs its own.
+		message.DeduplicationID = fmt.Sprintf("%s/%d", next.Root, next.Attempt)
+	}
+	tied := message
+	tied.Attributes = queue.Attributes{v1alpha1.AttributeLineage: next.Attribute(message.Body, message.Attributes)}
+	maps.Copy(tied.Attributes, message.Attributes)
+	if tied.Validate() == nil {
+		return tied, true, nil
+	}
+	return message, false, message.Validate()
+}
+
+// RecordedLineage is the lineage that a Job bears.
+func RecordedLineage(job *batchv1.Job) (Lineage, bool) {
+	root := job.Annotations[v1alpha1.AnnotationMessageID]
+	attempt, err := strconv.Atoi(job.Annotations[v1alpha1.AnnotationAttempt])
+	if root == "" || err != nil || attempt < 1 {
+		return Lineage{}, false
+	}
+	return Lineage{Root: root, Attempt: attempt}, true
+}

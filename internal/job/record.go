@@ -1,0 +1,108 @@
+package job
+
+import (
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+// State is how far a Job is.
+type State string
+
+const (
+	// Active Jobs have not finished: they hold a slot, suspended and terminating ones included.
+	Active State = "Active"
+	// Succeeded Jobs have Complete=True.
+	Succeeded State = "Succeeded"
+	// Failed Jobs have Failed=True.
+	Failed State = "Failed"
+)
+
+// Record is what the operator needs to know of a Job, small enough to keep for every Job.
+type Record struct {
+	Name    string
+	UID     types.UID
+	Lineage Lineage
+	State   State
+	// Pending is whether the Job is active, not suspended, and without a ready Pod.
+	Pending bool
+	// Deleting is whether the Job is being deleted.
+	Deleting bool
+	// Requeued is whether the Job failed and its message was sent again.
+	Requeued bool
+	Created  time.Time
+	// Finished, Reason and Message are those of the final condition.
+	Finished time.Time
+	Reason   string
+	Message  string
+}
+
+// Observe makes the record of a Job. It is well served by a trimmed one.
+func Observe(job *batchv1.Job) Record {
+	record := Record{
+		Name:     job.Name,
+		UID:      job.UID,
+		State:    Active,
+		Deleting: job.DeletionTimestamp != nil,
+		Created:  job.CreationTimestamp.Time,
+	}
+	record.Lineage, _ = RecordedLineage(job)
+	for _, c := range job.Status.Conditions {
+		if c.Status != corev1.ConditionTrue {
+			continue
+		}
+		// FailureTarget and SuccessCriteriaMet come first and are not final: Pods may still be running.
+		switch c.Type {
+		case batchv1.JobComplete:
+			record.State = Succeeded
+		case batchv1.JobFailed:
+			record.State = Failed
+		default:
+			continue
+		}
+		record.Finished, record.Reason, record.Message = c.LastTransitionTime.Time, c.Reason, c.Message
+	}
+	switch record.State {
+	case Active:
+		suspended := job.Spec.Suspend != nil && *job.Spec.Suspend
+		ready := job.Status.Ready != nil && *job.Status.Ready > 0
+		record.Pending = !suspended && !ready
+	case Failed:
+		_, record.Requeued = job.Annotations[v1alpha1.AnnotationRequeuedAt]
+	}
+	return record
+}
+
+// Owner is the UID of the binding that owns an object, or empty. The label only selects; this decides.
+func Owner(object metav1.Object) types.UID {
+	owner := metav1.GetControllerOf(object)
+	if owner == nil || owner.Kind != "QueueBinding" || owner.APIVersion != v1alpha1.GroupVersion.String() {
+		return ""
+	}
+	return owner.UID
+}
+
+// Trim drops from a Job what Observe and Owner do not need, so that a cache of many Jobs stays small. What it leaves
+// may be patched or deleted, and must never be sent as an update.
+func Trim(object any) (any, error) {
+	job, ok := object.(*batchv1.Job)
+	if !ok {
+		return object, nil
+	}
+	kept := map[string]string{}
+	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationRequeuedAt} {
+		if value, ok := job.Annotations[key]; ok {
+			kept[key] = value
+		}
+	}
+	job.Annotations = kept
+	job.ManagedFields = nil
+	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
+	job.Status.UncountedTerminatedPods = nil
+	return job, nil
+}

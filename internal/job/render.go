@@ -1,0 +1,185 @@
+// Package job is the pure core: which Job a message becomes, what a Job says of its message and of itself. It does no
+// I/O and keeps no state, so that every promise about names and contents can be tested with values alone.
+package job
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// Bounds on what becomes part of a Job, checked before the API server is asked.
+const (
+	// maxEnvironmentString is the most bytes of one environment string, "name=value". Linux allows 128 KiB.
+	maxEnvironmentString = 120 << 10
+	// maxAnnotations is the most bytes of an object's annotations, the API server's limit.
+	maxAnnotations = 256 << 10
+	// maxJob is the most bytes of a Job. etcd refuses a request of 1.5 MiB.
+	maxJob = 1 << 20
+)
+
+// Render makes the Job of a message. Its errors are *RejectionError.
+func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message) (*batchv1.Job, error) {
+	values, err := variables.Evaluate(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	return render(binding, values, message)
+}
+
+// Sample makes a Job as Render does of a message that never was, for a trial of the template. Its name is as long as
+// every Job's.
+func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
+	values := make([]Variable, 0, len(binding.Spec.Message.Variables))
+	for _, v := range binding.Spec.Message.Variables {
+		values = append(values, Variable{v.Name, "sample"})
+	}
+	return render(binding, values, &queue.Message{ID: "sample", Body: "sample"})
+}
+
+func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message) (*batchv1.Job, error) {
+	if strings.ContainsRune(message.Body, 0) {
+		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the body holds a NUL character, which no environment variable can")
+	}
+	attributes, err := marshal(visible(message.Attributes).Texts())
+	if err != nil {
+		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the attributes %s", err)
+	}
+	lineage := LineageOf(message)
+
+	template := binding.Spec.JobTemplate.DeepCopy()
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            lineage.JobName(binding.Name, binding.UID),
+			Namespace:       binding.Namespace,
+			Labels:          template.Metadata.Labels,
+			Annotations:     template.Metadata.Annotations,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(binding, v1alpha1.GroupVersion.WithKind("QueueBinding"))},
+		},
+		Spec: template.Spec,
+	}
+	pod := &job.Spec.Template
+
+	labels := map[string]string{
+		v1alpha1.LabelBinding: binding.Name,
+		v1alpha1.LabelMessage: lineage.MessageLabel(),
+	}
+	job.Labels = merge(job.Labels, labels)
+	pod.Labels = merge(pod.Labels, labels)
+
+	job.Annotations = merge(job.Annotations, map[string]string{
+		v1alpha1.AnnotationMessageID: lineage.Root,
+		v1alpha1.AnnotationAttempt:   strconv.Itoa(lineage.Attempt),
+	})
+	if message.GroupID != "" {
+		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
+	}
+	if err := annotateTypes(job, visible(message.Attributes)); err != nil {
+		return nil, err
+	}
+	pod.Annotations = merge(pod.Annotations, map[string]string{
+		v1alpha1.AnnotationBody:       message.Body,
+		v1alpha1.AnnotationAttributes: attributes,
+	})
+
+	environment := []corev1.EnvVar{
+		plain(v1alpha1.EnvMessageID, lineage.Root),
+		fromAnnotation(v1alpha1.EnvMessageBody, v1alpha1.AnnotationBody),
+		fromAnnotation(v1alpha1.EnvMessageAttributes, v1alpha1.AnnotationAttributes),
+		plain(v1alpha1.EnvAttempt, strconv.Itoa(lineage.Attempt)),
+		plain(v1alpha1.EnvQueueURL, binding.Spec.Queue.URL),
+		plain(v1alpha1.EnvName, binding.Name),
+	}
+	for _, v := range values {
+		environment = append(environment, plain(v.Name, v.Value))
+	}
+	for i := range pod.Spec.InitContainers {
+		prepend(&pod.Spec.InitContainers[i], environment)
+	}
+	for i := range pod.Spec.Containers {
+		prepend(&pod.Spec.Containers[i], environment)
+	}
+
+	if err := checkBounds(job, values, message.Body, attributes); err != nil {
+		return nil, err
+	}
+	return job, nil
+}
+
+func checkBounds(job *batchv1.Job, values []Variable, body, attributes string) error {
+	texts := append([]Variable{
+		{v1alpha1.EnvMessageBody, body},
+		{v1alpha1.EnvMessageAttributes, attributes},
+	}, values...)
+	for _, text := range texts {
+		if size := len(text.Name) + 1 + len(text.Value); size > maxEnvironmentString {
+			return rejectf(v1alpha1.RejectedTooLarge, "%s would be %d bytes; an environment variable may be %d", text.Name, size, maxEnvironmentString)
+		}
+	}
+	for of, annotations := range map[string]map[string]string{"Job": job.Annotations, "Pod template": job.Spec.Template.Annotations} {
+		size := 0
+		for key, value := range annotations {
+			size += len(key) + len(value)
+		}
+		if size > maxAnnotations {
+			return rejectf(v1alpha1.RejectedTooLarge, "the annotations of the %s, which hold the message, would be %d bytes; they may be %d", of, size, maxAnnotations)
+		}
+	}
+	if size := job.Size(); size > maxJob {
+		return rejectf(v1alpha1.RejectedTooLarge, "the Job would be %d bytes; it may be %d", size, maxJob)
+	}
+	return nil
+}
+
+// plain is a variable with this very value: Kubernetes expands $(name) in values, and reads $$ as a dollar sign.
+func plain(name, value string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, Value: strings.ReplaceAll(value, "$", "$$")}
+}
+
+// fromAnnotation is a variable whose value Kubernetes takes from the Pod, unexpanded, so that it is stored once.
+func fromAnnotation(name, annotation string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
+		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + annotation + "']"},
+	}}
+}
+
+// prepend puts variables ahead of the container's own, which can use them and which win.
+func prepend(container *corev1.Container, environment []corev1.EnvVar) {
+	own := make(map[string]bool, len(container.Env))
+	for _, v := range container.Env {
+		own[v.Name] = true
+	}
+	combined := make([]corev1.EnvVar, 0, len(environment)+len(container.Env))
+	for _, v := range environment {
+		if !own[v.Name] {
+			combined = append(combined, v)
+		}
+	}
+	container.Env = append(combined, container.Env...)
+}
+
+// visible are the attributes that a sender gave, without our own.
+func visible(attributes queue.Attributes) queue.Attributes {
+	if _, ok := attributes[v1alpha1.AttributeLineage]; !ok {
+		return attributes
+	}
+	rest := maps.Clone(attributes)
+	delete(rest, v1alpha1.AttributeLineage)
+	return rest
+}
+
+func merge(into, from map[string]string) map[string]string {
+	if into == nil {
+		into = make(map[string]string, len(from))
+	}
+	maps.Copy(into, from)
+	return into
+}

@@ -1,0 +1,88 @@
+// Package queue is the port through which the operator reaches a message queue. It holds what a queue promises and
+// its typed errors, and enforces SQS's own limits before a request leaves, because emulators do not enforce them.
+// It does no I/O: the packages below it do.
+package queue
+
+import (
+	"context"
+	"time"
+)
+
+// MaxBatch is the most messages of one receive and the most entries of one batch, SQS's limit.
+const MaxBatch = 10
+
+// MaxWait is the longest long poll, SQS's limit.
+const MaxWait = 20 * time.Second
+
+// MaxVisibilityTimeout is the longest visibility timeout, SQS's limit.
+const MaxVisibilityTimeout = 12 * time.Hour
+
+// Message is a received message.
+type Message struct {
+	// ID is the ID that SQS gave the message when it was sent.
+	ID string
+	// ReceiptHandle names this receive of the message.
+	ReceiptHandle string
+	// Body is the message's body, 1 byte to 1 MiB of UTF-8.
+	Body string
+	// Attributes are the message attributes of the sender.
+	Attributes Attributes
+	// GroupID is the message group, on FIFO queues (and on fair queues).
+	GroupID string
+	// SentTime is when the message was sent.
+	SentTime time.Time
+	// ReceiveCount is how often the message was received, this receive included.
+	ReceiveCount int
+}
+
+// Outgoing is a message to be sent.
+type Outgoing struct {
+	Body       string
+	Attributes Attributes
+	// GroupID is required on FIFO queues.
+	GroupID string
+	// DeduplicationID is for FIFO queues only.
+	DeduplicationID string
+}
+
+// Settings is what a queue says of itself.
+type Settings struct {
+	VisibleMessages  int64
+	InFlightMessages int64
+	DelayedMessages  int64
+	FIFO             bool
+	// DeadLetterQueueARN is empty where the queue has no redrive policy.
+	DeadLetterQueueARN string
+	// DeadLetterMessages is nil where the dead-letter queue cannot be read.
+	DeadLetterMessages *int64
+}
+
+// Queue is one queue. Its methods may be called from several goroutines. Their errors are *Error where the queue or
+// the way to it is the cause; a context's error is returned as it is.
+type Queue interface {
+	// Receive waits up to wait for messages and hides up to limit (1 to MaxBatch) of them for visibility.
+	// A canceled receive may leave messages hidden that nobody got; let it end.
+	Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error)
+	// Delete removes messages by their receipt handles and returns one error for each, nil where it was deleted.
+	Delete(ctx context.Context, receiptHandles []string) []error
+	// ChangeVisibility hides messages for timeout from now; 0 gives them back. It returns one error for each.
+	ChangeVisibility(ctx context.Context, receiptHandles []string, timeout time.Duration) []error
+	// Send puts a message on the queue.
+	Send(ctx context.Context, message Outgoing) error
+	// Settings asks the queue for its numbers and policies.
+	Settings(ctx context.Context) (Settings, error)
+}
+
+// Address is what is needed to open a queue.
+type Address struct {
+	// URL is the queue's URL.
+	URL string
+	// Region is the AWS region, or empty to take it from the URL or the environment.
+	Region string
+}
+
+// Opener opens queues. Opening asks the queue nothing; it fails with an *Error of reason InvalidQueue or
+// CredentialsUnavailable.
+type Opener interface {
+	Open(ctx context.Context, address Address) (Queue, error)
+}

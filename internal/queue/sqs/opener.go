@@ -1,0 +1,155 @@
+// Package sqs reaches queues in Amazon SQS, or in whatever speaks its protocol at AWS_ENDPOINT_URL_SQS. It is the only
+// package that knows the AWS SDK.
+package sqs
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// EndpointVariable is the environment variable that points the operator at another endpoint than AWS's.
+const EndpointVariable = "AWS_ENDPOINT_URL_SQS"
+
+const (
+	// maxAttempts is how often a request is tried. The loops above have a backoff of their own, so this only bridges
+	// single lost packets.
+	maxAttempts = 3
+	// maxRetryDelay is the longest wait between two attempts.
+	maxRetryDelay = 2 * time.Second
+	// connectionsPerHost is how many idle connections are kept: a long poll for each binding and the requests beside it.
+	connectionsPerHost = 1024
+)
+
+// Opener opens queues with the operator's own AWS identity, as the SDK finds it: environment, web identity, Pod
+// identity, instance profile.
+type Opener struct {
+	loadOnce sync.Once
+	base     aws.Config
+	loadErr  error
+
+	mu      sync.Mutex
+	clients map[clientKey]*sqs.Client
+}
+
+// clientKey is what clients differ in. Queues with the same key share a client and its connections.
+type clientKey struct{ region, endpoint string }
+
+// NewOpener makes an Opener. It reads the environment at the first Open.
+func NewOpener() *Opener {
+	return &Opener{clients: map[clientKey]*sqs.Client{}}
+}
+
+// Open implements queue.Opener.
+func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, error) {
+	o.loadOnce.Do(func() {
+		o.base, o.loadErr = config.LoadDefaultConfig(ctx,
+			config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+				t.MaxIdleConns = 0
+				t.MaxIdleConnsPerHost = connectionsPerHost
+			})),
+			config.WithRetryer(func() aws.Retryer {
+				return retry.NewStandard(func(r *retry.StandardOptions) {
+					r.MaxAttempts = maxAttempts
+					r.MaxBackoff = maxRetryDelay
+					// The SDK's token bucket is shared by all bindings: one broken queue would take the retries of all.
+					r.RateLimiter = noRateLimit{}
+				})
+			}))
+		if o.base.Credentials != nil {
+			o.base.Credentials = aws.NewCredentialsCache(credentials{o.base.Credentials})
+		}
+	})
+	if o.loadErr != nil {
+		return nil, queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of the operator: %w", o.loadErr)
+	}
+
+	key, err := o.keyOf(address)
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	client, ok := o.clients[key]
+	if !ok {
+		client = sqs.NewFromConfig(o.base, func(options *sqs.Options) {
+			options.Region = key.region
+			if key.endpoint != "" {
+				options.BaseEndpoint = aws.String(key.endpoint)
+			}
+		})
+		o.clients[key] = client
+	}
+	return &sqsQueue{client: client, url: address.URL}, nil
+}
+
+// awsHost finds the region in the hosts that AWS gives to queues: sqs.<region>.amazonaws.com, its dual-stack and FIPS
+// forms, the older <region>.queue.amazonaws.com, and VPC endpoints.
+var awsHost = regexp.MustCompile(`^(?:.+\.)?(?:sqs(?:-fips)?\.([a-z0-9-]+)(\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.aws)|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?|queue\.amazonaws\.com)$`)
+
+func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
+	parsed, err := url.Parse(address.URL)
+	if err != nil {
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "queue URL: %w", err)
+	}
+	match := awsHost.FindStringSubmatch(parsed.Hostname())
+	key := clientKey{region: address.Region}
+	if match != nil && key.region == "" {
+		switch {
+		case match[1] != "":
+			key.region = match[1]
+		case match[3] != "":
+			key.region = match[3]
+		default: // queue.amazonaws.com is what queues in us-east-1 were called first.
+			key.region = "us-east-1"
+		}
+	}
+	if key.region == "" {
+		key.region = o.base.Region
+	}
+	if key.region == "" {
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "the region of %s is not known: set spec.queue.region or the operator's AWS_REGION", address.URL)
+	}
+
+	switch {
+	case os.Getenv(EndpointVariable) != "":
+		// The SDK itself honours it.
+	case match == nil:
+		// Requests are signed with the operator's identity; they go to no host of a binding author's choosing.
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "%s is not an AWS host; to use another endpoint set %s on the operator", parsed.Host, EndpointVariable)
+	case match[2] != "":
+		key.endpoint = "https://" + parsed.Host // a VPC endpoint answers under its own name only
+	}
+	return key, nil
+}
+
+// credentials marks the errors of a credentials provider, which the SDK leaves untyped.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return found, queue.Errorf(queue.CredentialsUnavailable, "AWS credentials of the operator: %w", err)
+	}
+	return found, nil
+}
+
+// noRateLimit lets every retry pass; maxAttempts bounds them.
+type noRateLimit struct{}
+
+func (noRateLimit) GetToken(context.Context, uint) (func() error, error) {
+	return func() error { return nil }, nil
+}
+func (noRateLimit) AddTokens(uint) error { return nil }

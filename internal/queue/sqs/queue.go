@@ -1,0 +1,253 @@
+package sqs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// answerTimeout is how long SQS may take to answer, long polling aside.
+const answerTimeout = 15 * time.Second
+
+// sqsQueue is a queue.Queue in SQS.
+type sqsQueue struct {
+	client *sqs.Client
+	url    string
+
+	mu            sync.Mutex
+	deadLetterARN string // of deadLetterURL
+	deadLetterURL string
+}
+
+// Receive implements queue.Queue.
+func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+answerTimeout)
+	defer cancel()
+	output, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl:              &q.url,
+		MaxNumberOfMessages:   int32(min(limit, queue.MaxBatch)),
+		WaitTimeSeconds:       seconds(wait),
+		VisibilityTimeout:     seconds(visibility),
+		MessageAttributeNames: []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+			types.MessageSystemAttributeNameSentTimestamp,
+			types.MessageSystemAttributeNameApproximateReceiveCount,
+			types.MessageSystemAttributeNameMessageGroupId,
+		},
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	messages := make([]queue.Message, 0, len(output.Messages))
+	for i := range output.Messages {
+		messages = append(messages, received(&output.Messages[i]))
+	}
+	return messages, nil
+}
+
+func received(m *types.Message) queue.Message {
+	message := queue.Message{
+		ID:            aws.ToString(m.MessageId),
+		ReceiptHandle: aws.ToString(m.ReceiptHandle),
+		Body:          aws.ToString(m.Body),
+		GroupID:       m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
+		ReceiveCount:  1,
+	}
+	if sent, err := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
+		message.SentTime = time.UnixMilli(sent).UTC()
+	}
+	if count, err := strconv.Atoi(m.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)]); err == nil {
+		message.ReceiveCount = count
+	}
+	if len(m.MessageAttributes) > 0 {
+		message.Attributes = make(queue.Attributes, len(m.MessageAttributes))
+		for name, value := range m.MessageAttributes {
+			message.Attributes[name] = queue.Attribute{
+				DataType:    aws.ToString(value.DataType),
+				StringValue: aws.ToString(value.StringValue),
+				BinaryValue: value.BinaryValue,
+			}
+		}
+	}
+	return message
+}
+
+// Delete implements queue.Queue.
+func (q *sqsQueue) Delete(ctx context.Context, receiptHandles []string) []error {
+	return inBatches(receiptHandles, func(handles []string) ([]types.BatchResultErrorEntry, error) {
+		entries := make([]types.DeleteMessageBatchRequestEntry, len(handles))
+		for i := range handles {
+			entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &handles[i]}
+		}
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		output, err := q.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: entries})
+		if err != nil {
+			return nil, err
+		}
+		return output.Failed, nil
+	})
+}
+
+// ChangeVisibility implements queue.Queue.
+func (q *sqsQueue) ChangeVisibility(ctx context.Context, receiptHandles []string, timeout time.Duration) []error {
+	return inBatches(receiptHandles, func(handles []string) ([]types.BatchResultErrorEntry, error) {
+		entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(handles))
+		for i := range handles {
+			entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &handles[i], VisibilityTimeout: seconds(timeout),
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		output, err := q.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url, Entries: entries})
+		if err != nil {
+			return nil, err
+		}
+		return output.Failed, nil
+	})
+}
+
+// inBatches calls do with at most queue.MaxBatch handles at a time and gives each handle its error.
+func inBatches(handles []string, do func(handles []string) ([]types.BatchResultErrorEntry, error)) []error {
+	errs := make([]error, len(handles))
+	for from := 0; from < len(handles); from += queue.MaxBatch {
+		batch := handles[from:min(from+queue.MaxBatch, len(handles))]
+		failed, err := do(batch)
+		if err != nil {
+			err = classify(err)
+			for i := range batch {
+				errs[from+i] = err
+			}
+			continue
+		}
+		for _, entry := range failed {
+			i, err := strconv.Atoi(aws.ToString(entry.Id))
+			if err != nil || i < 0 || i >= len(batch) {
+				continue
+			}
+			errs[from+i] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message))
+		}
+	}
+	return errs
+}
+
+// Send implements queue.Queue.
+func (q *sqsQueue) Send(ctx context.Context, message queue.Outgoing) error {
+	if err := message.Validate(); err != nil {
+		return err
+	}
+	input := &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: &message.Body}
+	if message.GroupID != "" {
+		input.MessageGroupId = &message.GroupID
+	}
+	if message.DeduplicationID != "" {
+		input.MessageDeduplicationId = &message.DeduplicationID
+	}
+	if len(message.Attributes) > 0 {
+		input.MessageAttributes = make(map[string]types.MessageAttributeValue, len(message.Attributes))
+		for name, a := range message.Attributes {
+			value := types.MessageAttributeValue{DataType: aws.String(a.DataType)}
+			if a.IsBinary() {
+				value.BinaryValue = a.BinaryValue
+			} else {
+				value.StringValue = aws.String(a.StringValue)
+			}
+			input.MessageAttributes[name] = value
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if _, err := q.client.SendMessage(ctx, input); err != nil {
+		return classify(err)
+	}
+	return nil
+}
+
+// Settings implements queue.Queue.
+func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl:       &q.url,
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
+	if err != nil {
+		return queue.Settings{}, classify(err)
+	}
+	number := func(name types.QueueAttributeName) int64 {
+		n, _ := strconv.ParseInt(output.Attributes[string(name)], 10, 64) // absent is 0
+		return n
+	}
+	settings := queue.Settings{
+		VisibleMessages:  number(types.QueueAttributeNameApproximateNumberOfMessages),
+		InFlightMessages: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+		DelayedMessages:  number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
+		FIFO:             strings.HasSuffix(q.url, ".fifo"),
+	}
+	var redrive struct {
+		DeadLetterTargetARN string `json:"deadLetterTargetArn"`
+	}
+	if policy := output.Attributes[string(types.QueueAttributeNameRedrivePolicy)]; policy != "" {
+		if err := json.Unmarshal([]byte(policy), &redrive); err != nil {
+			return queue.Settings{}, queue.Errorf(queue.Unreachable, "redrive policy of the queue: %w", err)
+		}
+		settings.DeadLetterQueueARN = redrive.DeadLetterTargetARN
+		settings.DeadLetterMessages = q.deadLetterMessages(ctx, redrive.DeadLetterTargetARN)
+	}
+	return settings, nil
+}
+
+// deadLetterMessages counts the messages in the dead-letter queue. It needs rights on that queue that the operator can
+// do without, so that an error only leaves the number out.
+func (q *sqsQueue) deadLetterMessages(ctx context.Context, deadLetterARN string) *int64 {
+	url, err := q.urlOf(ctx, deadLetterARN)
+	if err != nil {
+		return nil
+	}
+	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl:       &url,
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages},
+	})
+	if err != nil {
+		return nil
+	}
+	n, err := strconv.ParseInt(output.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+func (q *sqsQueue) urlOf(ctx context.Context, queueARN string) (string, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.deadLetterARN == queueARN {
+		return q.deadLetterURL, nil
+	}
+	parsed, err := arn.Parse(queueARN)
+	if err != nil {
+		return "", fmt.Errorf("ARN of the dead-letter queue: %w", err)
+	}
+	output, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parsed.Resource, QueueOwnerAWSAccountId: &parsed.AccountID})
+	if err != nil {
+		return "", classify(err)
+	}
+	q.deadLetterARN, q.deadLetterURL = queueARN, aws.ToString(output.QueueUrl)
+	return q.deadLetterURL, nil
+}
+
+// seconds rounds up, as a timeout of half a second must not become none.
+func seconds(d time.Duration) int32 { return int32(math.Ceil(d.Seconds())) }

@@ -1,0 +1,190 @@
+package requeue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+const (
+	// parallel is how many Jobs are requeued at a time.
+	parallel = 16
+	// pageSize is how many whole Jobs are read at a time. Each may hold a megabyte.
+	pageSize = 50
+)
+
+// Executor does what intents ask for.
+type Executor struct {
+	// Reader reads Jobs whole, from the API server itself: a cache leaves out their messages.
+	Reader client.Reader
+	// Client marks Jobs.
+	Client client.Client
+	Clock  clock.PassiveClock
+}
+
+// Outcome is what was done of an intent.
+type Outcome struct {
+	// Done is the part of the intent that need not be done again.
+	Done Intent
+	// Requeued are the names of the Jobs whose message was sent again.
+	Requeued []string
+	// Refused are the Jobs that cannot be requeued, in order of their names.
+	Refused []v1alpha1.RequeueRefusal
+	// Untied are the names of those in Requeued whose message had no room for the lineage: sent twice, they run twice.
+	Untied []string
+}
+
+// Do sends the messages of failed Jobs again. Where it returns an error the outcome still says what was done.
+func (e *Executor) Do(ctx context.Context, binding *v1alpha1.QueueBinding, q queue.Queue, intent Intent) (Outcome, error) {
+	work := &execution{Executor: e, binding: binding, queue: q, fifo: strings.HasSuffix(binding.Spec.Queue.URL, ".fifo"), outcome: Outcome{Done: Named()}}
+	err := errors.Join(work.named(ctx, intent.SortedNames()), work.all(ctx, intent))
+	slices.Sort(work.outcome.Requeued)
+	slices.SortFunc(work.outcome.Refused, func(a, b v1alpha1.RequeueRefusal) int { return strings.Compare(a.JobName, b.JobName) })
+	return work.outcome, err
+}
+
+// execution is one call of Do.
+type execution struct {
+	*Executor
+	binding *v1alpha1.QueueBinding
+	queue   queue.Queue
+	fifo    bool
+
+	mu      sync.Mutex
+	outcome Outcome
+}
+
+func (x *execution) named(ctx context.Context, names []string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, name := range names {
+		group.Go(func() error {
+			existing := &batchv1.Job{}
+			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
+			switch {
+			case apierrors.IsNotFound(err):
+				x.refuse(name, v1alpha1.RefusedNotFound, "there is no Job of this name in the namespace")
+			case err != nil:
+				return fmt.Errorf("read Job %s: %w", name, err)
+			default:
+				// The user asks for this very Job: it is sent again even if it was sent before, as that message may be lost.
+				if err := x.requeue(ctx, existing); err != nil {
+					return err
+				}
+			}
+			x.mu.Lock()
+			x.outcome.Done.Names[name] = struct{}{}
+			x.mu.Unlock()
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// all requeues what had failed by the intent's time and was not sent again yet.
+func (x *execution) all(ctx context.Context, intent Intent) error {
+	if !intent.All {
+		return nil
+	}
+	list := &batchv1.JobList{}
+	options := []client.ListOption{client.InNamespace(x.binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: x.binding.Name}, client.Limit(pageSize)}
+	for {
+		if err := x.Reader.List(ctx, list, options...); err != nil {
+			return fmt.Errorf("list Jobs: %w", err)
+		}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(parallel)
+		for i := range list.Items {
+			record := job.Observe(&list.Items[i])
+			if job.Owner(&list.Items[i]) != x.binding.UID || record.State != job.Failed || record.Requeued || record.Deleting || record.Finished.After(intent.Before) {
+				continue
+			}
+			group.Go(func() error { return x.requeue(ctx, &list.Items[i]) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		if list.Continue == "" {
+			x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
+			return nil
+		}
+		options = append(options[:3:3], client.Continue(list.Continue))
+	}
+}
+
+// requeue sends the message of one Job again and marks the Job. The Job stays until its successor is seen.
+func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
+	if job.Owner(failed) != x.binding.UID {
+		x.refuse(failed.Name, v1alpha1.RefusedNotOwned, fmt.Sprintf("the Job does not belong to QueueBinding %s", x.binding.Name))
+		return nil
+	}
+	if state := job.Observe(failed).State; state != job.Failed {
+		x.refuse(failed.Name, v1alpha1.RefusedNotFailed, map[job.State]string{
+			job.Active:    "the Job has not finished; only failed Jobs can be requeued",
+			job.Succeeded: "the Job succeeded; only failed Jobs can be requeued",
+		}[state])
+		return nil
+	}
+	message, tied, err := job.NextAttempt(failed, x.fifo)
+	if err != nil {
+		x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+		return nil
+	}
+	if err := x.queue.Send(ctx, message); err != nil {
+		if queue.ReasonOf(err) == queue.InvalidMessage {
+			x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+			return nil
+		}
+		return fmt.Errorf("send the message of Job %s: %w", failed.Name, err)
+	}
+	if err := x.mark(ctx, failed); err != nil {
+		return fmt.Errorf("mark Job %s: %w", failed.Name, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.outcome.Requeued = append(x.outcome.Requeued, failed.Name)
+	if !tied {
+		x.outcome.Untied = append(x.outcome.Untied, failed.Name)
+	}
+	return nil
+}
+
+// mark notes on the Job that its message was sent. The UID keeps it off another Job of the same name.
+func (x *execution) mark(ctx context.Context, failed *batchv1.Job) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":         failed.UID,
+		"annotations": map[string]string{v1alpha1.AnnotationRequeuedAt: x.Clock.Now().UTC().Format(time.RFC3339)},
+	}})
+	if err != nil {
+		return err
+	}
+	target := &batchv1.Job{}
+	target.Namespace, target.Name = failed.Namespace, failed.Name
+	err = x.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // its successor was seen already, or the user deleted it: the message is on the queue
+	}
+	return err
+}
+
+func (x *execution) refuse(name, reason, message string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.outcome.Refused = append(x.outcome.Refused, v1alpha1.RequeueRefusal{JobName: name, Reason: reason, Message: message})
+}
