@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	devenvctl = "bin/devenvctl"
+	// statusDown is the exit code by which `devenvctl status` says that nothing runs.
+	statusDown = 1
+)
+
+// environment is the cluster and the SQS emulator that the walk uses.
+type environment struct {
+	shell *shell
+	// found tells that it, or a part of it, was up before, so that it is someone else's to end.
+	found bool
+}
+
+// bringUp makes sure that the environment is up and gives the shell its variables.
+func (e *environment) bringUp(ctx context.Context) error {
+	_, err := e.shell.ask(ctx, devenvctl+" status")
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		e.found = true
+		e.shell.page.say("The development environment is up already. The demo uses it and leaves it up.\n")
+	case errors.As(err, &exit) && exit.ExitCode() == statusDown:
+	case errors.As(err, &exit):
+		// Half of one, or one that is starting: `up` says what to do about it.
+		e.found = true
+	default:
+		return err
+	}
+	if _, err := e.shell.run(ctx, "make devenv-up"); err != nil {
+		return err
+	}
+	return e.shell.source(ctx, "bin/devenv/env")
+}
+
+// client returns a client for the environment's API server.
+func (e *environment) client() (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", e.shell.variable("KUBECONFIG"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	return kubernetes.NewForConfig(config)
+}
+
+// takeDown ends the environment if the demo started it.
+func (e *environment) takeDown(ctx context.Context) error {
+	if e.found {
+		return nil
+	}
+	_, err := e.shell.run(ctx, "make devenv-down")
+	return err
+}
