@@ -19,6 +19,8 @@ const (
 	AnnotationAttempt = "queuebinding.dev/attempt"
 	// AnnotationGroupID is the message group of a FIFO queue's message.
 	AnnotationGroupID = "queuebinding.dev/group-id"
+	// AnnotationDelivery is File on Jobs whose message is in a Secret of theirs.
+	AnnotationDelivery = "queuebinding.dev/delivery"
 	// AnnotationAttributeTypes holds the SQS data types of the message's attributes, as a JSON object, where they are
 	// not all String: without them a requeue could not restore numbers and binary values.
 	AnnotationAttributeTypes = "queuebinding.dev/attribute-types"
@@ -46,7 +48,11 @@ const (
 	EnvMessageID         = "QUEUEBINDING_MESSAGE_ID"
 	EnvMessageBody       = "QUEUEBINDING_MESSAGE_BODY"
 	EnvMessageAttributes = "QUEUEBINDING_MESSAGE_ATTRIBUTES"
+	EnvMessageFile       = "QUEUEBINDING_MESSAGE_FILE"
 	EnvAttempt           = "QUEUEBINDING_ATTEMPT"
 	EnvQueueURL          = "QUEUEBINDING_QUEUE_URL"
 	EnvName              = "QUEUEBINDING_NAME"
 )
+
+// FilesPath is the directory in which a container finds its message under File delivery: body and attributes.json.
+const FilesPath = "/var/run/queuebinding"

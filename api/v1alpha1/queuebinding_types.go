@@ -62,9 +62,8 @@ type QueueBindingSpec struct {
 	// +optional
 	Concurrency Concurrency `json:"concurrency,omitempty"`
 
-	// message says how a container gets to see its message. The environment variables
-	// QUEUEBINDING_MESSAGE_BODY, QUEUEBINDING_MESSAGE_ID, QUEUEBINDING_MESSAGE_ATTRIBUTES, QUEUEBINDING_ATTEMPT,
-	// QUEUEBINDING_QUEUE_URL and QUEUEBINDING_NAME are always there.
+	// message says how a container gets to see its message. The environment variables QUEUEBINDING_MESSAGE_ID,
+	// QUEUEBINDING_ATTEMPT, QUEUEBINDING_QUEUE_URL and QUEUEBINDING_NAME are always there.
 	// +optional
 	Message Message `json:"message,omitempty"`
 
@@ -139,6 +138,14 @@ type Concurrency struct {
 
 // Message says how a container gets to see its message.
 type Message struct {
+	// delivery is Env or File. Env puts the body into QUEUEBINDING_MESSAGE_BODY and the attributes, as a JSON object of
+	// strings, into QUEUEBINDING_MESSAGE_ATTRIBUTES, each up to 120 KiB. File puts them into the files body and
+	// attributes.json in /var/run/queuebinding, up to SQS's full 1 MiB, and the former's path into
+	// QUEUEBINDING_MESSAGE_FILE; the files are a Secret that the Job owns.
+	// +kubebuilder:default=Env
+	// +optional
+	Delivery Delivery `json:"delivery,omitempty"`
+
 	// variables become environment variables of every container, ahead of the container's own. Use them as
 	// `$(name)` in command, args and other variables.
 	// +listType=map
@@ -147,6 +154,18 @@ type Message struct {
 	// +optional
 	Variables []Variable `json:"variables,omitempty"`
 }
+
+// Delivery is the way a message takes into a container.
+//
+// +kubebuilder:validation:Enum=Env;File
+type Delivery string
+
+const (
+	// DeliverEnv delivers by environment variables.
+	DeliverEnv Delivery = "Env"
+	// DeliverFile delivers by files.
+	DeliverFile Delivery = "File"
+)
 
 // Variable is an environment variable whose value is computed from the message.
 type Variable struct {

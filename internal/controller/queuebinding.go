@@ -47,6 +47,7 @@ const (
 // +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/status,verbs=patch
 // +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch;update
 
 // Reconciler reconciles QueueBindings.
@@ -95,7 +96,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 
-	template := r.templates.check(ctx, binding)
+	template := r.templates.check(ctx, binding, r.Registry.Suspicions(request.NamespacedName))
 	report, q := r.Registry.Ensure(ctx, &intake.Settings{
 		Binding:   binding.DeepCopy(), // this one changes below, and loops read theirs any time
 		Variables: template.variables,

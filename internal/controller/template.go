@@ -23,6 +23,8 @@ type verdict struct {
 	uid        types.UID
 	generation int64
 	tried      time.Time
+	// suspicions are those of the intake that the verdict has looked into.
+	suspicions int
 
 	variables       *job.Variables
 	status          metav1.ConditionStatus
@@ -45,18 +47,18 @@ type templates struct {
 	verdicts map[types.NamespacedName]verdict
 }
 
-// check is the verdict on a binding as it is now.
-func (t *templates) check(ctx context.Context, binding *v1alpha1.QueueBinding) verdict {
+// check is the verdict on a binding as it is now. It is tried again when the intake has come to suspect the template.
+func (t *templates) check(ctx context.Context, binding *v1alpha1.QueueBinding, suspicions int) verdict {
 	key := client.ObjectKeyFromObject(binding)
 	t.mu.Lock()
 	known, ok := t.verdicts[key]
 	t.mu.Unlock()
-	if ok && known.uid == binding.UID && known.generation == binding.Generation &&
+	if ok && known.uid == binding.UID && known.generation == binding.Generation && known.suspicions == suspicions &&
 		(known.final() || t.now().Sub(known.tried) < tryAgain) {
 		return known
 	}
 	fresh := t.try(ctx, binding)
-	fresh.uid, fresh.generation, fresh.tried = binding.UID, binding.Generation, t.now()
+	fresh.uid, fresh.generation, fresh.tried, fresh.suspicions = binding.UID, binding.Generation, t.now(), suspicions
 	t.mu.Lock()
 	t.verdicts[key] = fresh
 	t.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -21,6 +22,9 @@ const (
 	firstRejection   = 30 * time.Second
 	longestRejection = 15 * time.Minute
 )
+
+// suspicious is how many rejections in a row have the template tried again.
+const suspicious = 5
 
 // handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other.
 func (l *Loop) handleBatch(messages []queue.Message) {
@@ -67,27 +71,36 @@ func (l *Loop) handle(message *queue.Message) bool {
 	name := lineage.JobName(settings.Binding.Name, l.uid)
 	log := l.log.WithValues("messageID", message.ID, "job", name)
 
-	if l.ledger.Has(lineage) || l.recent.has(name) {
+	existing, exists := l.ledger.Find(lineage)
+	needsFiles := exists && existing.Files && existing.Lineage == lineage
+	if exists && !needsFiles || l.recent.has(name) {
 		log.V(1).Info("Received a message again whose Job was created")
 		l.ledger.Return(1)
 		l.acknowledge(message)
 		return true
 	}
-	if !l.ledger.Assign(name) {
+	if needsFiles {
+		// The Job may be there without its Secret, which only this message can tell.
+		l.ledger.Return(1)
+	} else if !l.ledger.Assign(name) {
 		// An earlier receive of the same message is being worked on. This one comes back, and finds the Job.
 		l.ledger.Return(1)
 		l.held.drop(message.ReceiptHandle)
 		return false
 	}
 
-	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
-	if err != nil {
-		return l.reject(message, name, err)
+	attempt := func() Verdict { return l.complete(name, lineage, message) }
+	if !needsFiles {
+		rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
+		if err != nil {
+			return l.reject(message, name, err)
+		}
+		attempt = func() Verdict { return l.deliver(rendered, lineage, message) }
 	}
 	for attempted := false; ; attempted = true {
 		// A loop that ends finishes what it has, unless it would have to wait for the API server.
 		entered := l.gate.enter(l.stop) == nil
-		if !entered && l.gate.isClosed() || !l.mayCreate() {
+		if !entered && l.gate.isClosed() || !l.mayCreate() && !needsFiles {
 			if entered {
 				l.gate.abandon()
 			}
@@ -97,29 +110,22 @@ func (l *Loop) handle(message *queue.Message) bool {
 			l.giveBack(message)
 			return false
 		}
-		verdict := l.create(rendered)
-		switch verdict.Action {
+		switch verdict := attempt(); verdict.Action {
 		case Acknowledge:
 			l.gate.pass()
 			l.recent.add(name)
-			l.deps.Metrics.Created(l.key)
-			log.V(1).Info("Created a Job")
+			l.rejections.Store(0)
 			l.acknowledge(message)
 			return true
-		case Verify:
-			l.gate.pass()
-			done, err := l.adopt(rendered, lineage)
-			if err != nil {
-				return l.reject(message, name, err)
-			}
-			if done {
-				l.recent.add(name)
-				l.acknowledge(message)
-				return true
-			}
 		case Reject:
 			l.gate.pass()
 			return l.reject(message, name, &job.RejectionError{Reason: verdict.Reason, Message: verdict.Message})
+		case Retry:
+			l.gate.pass()
+			if needsFiles { // no slot is reserved for making the Job anew
+				l.giveBack(message)
+				return false
+			}
 		case Hold:
 			log.Info("Could not create a Job; the message is kept", "reason", verdict.Reason, "cause", verdict.Message)
 			l.gate.refuse(verdict.Reason, verdict.Message)
@@ -134,34 +140,102 @@ func (l *Loop) mayCreate() bool {
 	return !l.bindingIsGone() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
 }
 
-func (l *Loop) create(rendered *batchv1.Job) Verdict {
+// deliver makes the Job of a message, or finds it, and then its Secrets.
+func (l *Loop) deliver(rendered *batchv1.Job, lineage job.Lineage, message *queue.Message) Verdict {
+	created := rendered.DeepCopy()
+	verdict := l.create(created)
+	switch verdict.Action {
+	case Acknowledge:
+		l.deps.Metrics.Created(l.key)
+		l.log.V(1).Info("Created a Job", "messageID", message.ID, "job", created.Name)
+		return l.deliverFiles(created, message)
+	case Verify:
+		return l.complete(rendered.Name, lineage, message)
+	}
+	return verdict
+}
+
+// create creates an object, bounded over all bindings, and judges the answer.
+func (l *Loop) create(object client.Object) Verdict {
 	l.deps.Creates <- struct{}{}
 	defer func() { <-l.deps.Creates }()
 	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
 	defer cancel()
-	return Judge(l.deps.Client.Create(ctx, rendered.DeepCopy()))
+	return Judge(l.deps.Client.Create(ctx, object))
 }
 
-// adopt is called where a Job by the name exists. It is true where that is this message's Job, and false where it has
-// vanished meanwhile; its error is a *job.RejectionError.
-func (l *Loop) adopt(rendered *batchv1.Job, lineage job.Lineage) (bool, error) {
-	existing, err := l.read(l.requests, rendered.Name)
+// complete is called where a Job by the name exists: it verifies that it is this message's, and sees to its Secrets.
+func (l *Loop) complete(name string, lineage job.Lineage, message *queue.Message) Verdict {
+	existing, err := l.read(l.requests, name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return false, nil
+		return Verdict{Action: Retry}
 	case err != nil:
-		l.gate.refuse(Judge(err).Reason, err.Error())
-		return false, nil
+		return unavailable(err)
 	case job.Owner(existing) != l.uid:
-		return false, &job.RejectionError{Reason: v1alpha1.RejectedNameTaken, Message: "a Job named " + existing.Name + " exists and belongs to something else"}
+		return Verdict{Reject, v1alpha1.RejectedNameTaken, "a Job named " + name + " exists and belongs to something else"}
 	}
 	if recorded, ok := job.RecordedLineage(existing); ok && recorded != lineage {
-		return false, &job.RejectionError{Reason: v1alpha1.RejectedNameTaken, Message: "the Job named " + existing.Name + " is of another message"}
+		return Verdict{Reject, v1alpha1.RejectedNameTaken, "the Job named " + name + " is of another message"}
 	}
-	if l.ledger.Seen(existing.Name) || job.Observe(existing).State != job.Active {
-		l.ledger.Cancel(existing.Name)
+	if l.ledger.Seen(name) || job.Observe(existing).State != job.Active {
+		l.ledger.Cancel(name)
 	}
-	return true, nil
+	return l.deliverFiles(existing, message)
+}
+
+// deliverFiles creates the Secrets of a Job that has its message in files. A Job whose Secrets are refused for good is
+// deleted: its Pods would wait for them for ever.
+func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict {
+	if !job.HasFiles(owner) {
+		return Verdict{Action: Acknowledge}
+	}
+	secrets, err := job.Secrets(owner, message)
+	if rejection, ok := errors.AsType[*job.RejectionError](err); ok {
+		return Verdict{Reject, rejection.Reason, rejection.Message}
+	}
+	for _, secret := range secrets {
+		verdict := l.create(secret)
+		if verdict.Action == Verify {
+			verdict = l.verifySecret(secret, owner)
+		}
+		if verdict.Action == Reject {
+			if err := l.deleteJob(owner); err != nil {
+				return unavailable(err)
+			}
+		}
+		if verdict.Action != Acknowledge {
+			return verdict
+		}
+	}
+	return Verdict{Action: Acknowledge}
+}
+
+// verifySecret is called where a Secret by the name exists: of this Job, or of an earlier one that bore the same name and
+// is being collected.
+func (l *Loop) verifySecret(secret *corev1.Secret, owner *batchv1.Job) Verdict {
+	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	defer cancel()
+	existing := &corev1.Secret{}
+	err := l.deps.Reader.Get(ctx, client.ObjectKeyFromObject(secret), existing)
+	switch {
+	case apierrors.IsNotFound(err):
+		return Verdict{Action: Retry}
+	case err != nil:
+		return unavailable(err)
+	case metav1.IsControlledBy(existing, owner):
+		return Verdict{Action: Acknowledge}
+	case metav1.GetControllerOf(existing) == nil, metav1.GetControllerOf(existing).Name != owner.Name:
+		return Verdict{Reject, v1alpha1.RejectedNameTaken, "a Secret named " + secret.Name + " exists and belongs to something else"}
+	}
+	return Verdict{Hold, v1alpha1.ReasonAPIServerUnavailable, "the Secret " + secret.Name + " of a deleted Job is not collected yet"}
+}
+
+func (l *Loop) deleteJob(target *batchv1.Job) error {
+	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	defer cancel()
+	return client.IgnoreNotFound(l.deps.Client.Delete(ctx, target,
+		client.Preconditions{UID: &target.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }
 
 // reject leaves a message to the queue and its redrive policy, and says why. It is always false.
@@ -183,7 +257,7 @@ func (l *Loop) reject(message *queue.Message, name string, cause error) bool {
 	if l.fifo {
 		l.careful.Store(now.Add(carefulFor).Unix())
 	}
-	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: bounded(rejection.Message), Time: metav1.NewTime(now)})
+	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: bounded(rejection.Message), Time: metav1.NewTime(now)}, l.rejections.Add(1))
 	l.deps.Metrics.Rejected(l.key, rejection.Reason)
 	l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeWarning, v1alpha1.EventMessageRejected, "Receive",
 		"%s: message %s: %s", rejection.Reason, message.ID, bounded(rejection.Message))

@@ -221,16 +221,16 @@ func (l *Ledger) Seen(name string) bool {
 	return ok
 }
 
-// Has is whether a Job of this attempt or a later one at the same message was seen.
-func (l *Ledger) Has(lineage job.Lineage) bool {
+// Find is the newest Job seen of this attempt or a later one at the same message.
+func (l *Ledger) Find(lineage job.Lineage) (found job.Record, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, name := range l.byRoot[lineage.Root] {
-		if l.jobs[name].Lineage.Attempt >= lineage.Attempt {
-			return true
+		if record := l.jobs[name]; record.Lineage.Attempt >= max(lineage.Attempt, found.Lineage.Attempt) {
+			found, ok = record, true
 		}
 	}
-	return false
+	return found, ok
 }
 
 // Counts are the Jobs seen, by state.

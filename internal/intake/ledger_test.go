@@ -114,7 +114,7 @@ func TestAJobIsNotForgottenByAnEventOfItsPredecessor(t *testing.T) {
 }
 
 // P2: a Job of this attempt or a later one answers for the message, an earlier one does not.
-func TestHas(t *testing.T) {
+func TestFind(t *testing.T) {
 	ledger := newTestLedger()
 	second := anActive("a")
 	second.Lineage = job.Lineage{Root: "m", Attempt: 2}
@@ -122,12 +122,12 @@ func TestHas(t *testing.T) {
 	for lineage, want := range map[job.Lineage]bool{
 		{Root: "m", Attempt: 1}: true, {Root: "m", Attempt: 2}: true, {Root: "m", Attempt: 3}: false, {Root: "n", Attempt: 1}: false,
 	} {
-		if got := ledger.Has(lineage); got != want {
+		if _, got := ledger.Find(lineage); got != want {
 			t.Errorf("%+v: got %t, want %t", lineage, got, want)
 		}
 	}
 	ledger.Forget("a", "")
-	if ledger.Has(second.Lineage) {
+	if _, ok := ledger.Find(second.Lineage); ok {
 		t.Error("a Job that is gone is still there")
 	}
 }

@@ -136,6 +136,7 @@ type Loop struct {
 	acknowledgements chan string
 	deletes          sync.WaitGroup
 	careful          atomic.Int64 // until when, in Unix seconds
+	rejections       atomic.Int64 // in a row
 }
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {

@@ -112,6 +112,16 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	return Report{}, opened
 }
 
+// Suspicions are those that the binding's loop has reported.
+func (r *Registry) Suspicions(key types.NamespacedName) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok {
+		return current.loop.report.snapshot().Suspicions
+	}
+	return 0
+}
+
 // Stop stops the loop of a binding that is gone. It does not wait: a loop that is wanted again starts after its end.
 func (r *Registry) Stop(key types.NamespacedName) {
 	r.mu.Lock()

@@ -17,6 +17,8 @@ type Report struct {
 	Settings *queue.Settings
 	// BlockedReason and BlockedMessage say why no Jobs can be created; they are empty where they can.
 	BlockedReason, BlockedMessage string
+	// Suspicions is how often several messages in a row were rejected, which may be the template's fault.
+	Suspicions int
 	// LastRejection is the last message that was rejected.
 	LastRejection *v1alpha1.Rejection
 }
@@ -127,9 +129,13 @@ func (r *reporter) blocked(reason, message string) {
 	})
 }
 
-func (r *reporter) rejected(rejection v1alpha1.Rejection) {
+// rejected takes in a rejection, the n-th in a row.
+func (r *reporter) rejected(rejection v1alpha1.Rejection, n int64) {
 	r.set(func(report *Report) bool {
 		report.LastRejection = &rejection
+		if n%suspicious == 0 {
+			report.Suspicions++
+		}
 		return true
 	})
 }

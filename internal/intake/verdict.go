@@ -15,8 +15,10 @@ type Action int
 const (
 	// Acknowledge: the Job exists.
 	Acknowledge Action = iota
-	// Verify: a Job by that name exists; a live read tells whose it is.
+	// Verify: an object by that name exists; a live read tells whose it is.
 	Verify
+	// Retry: what existed is gone again.
+	Retry
 	// Reject: this Job will never be accepted. Other messages' may be.
 	Reject
 	// Hold: no Job is accepted now. Keep the message and try again.
@@ -63,6 +65,14 @@ func Judge(err error) Verdict {
 		return hold(v1alpha1.ReasonNamespaceTerminating)
 	}
 	return hold(v1alpha1.ReasonAPIServerUnavailable)
+}
+
+// unavailable is the verdict on a request that is none of a message's making and failed.
+func unavailable(err error) Verdict {
+	if verdict := Judge(err); verdict.Action == Hold {
+		return verdict
+	}
+	return Verdict{Hold, v1alpha1.ReasonAPIServerUnavailable, err.Error()}
 }
 
 // judgeForbidden tells apart what the API server all calls forbidden. Its words are all there is to go by.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/queue"
@@ -35,14 +36,25 @@ func annotateTypes(job *batchv1.Job, attributes queue.Attributes) error {
 	return nil
 }
 
-// MessageOf is the message that a Job was made of, ready to be sent, without a lineage. It needs the whole Job.
-func MessageOf(job *batchv1.Job) (queue.Outgoing, error) {
+// MessageOf is the message that a Job was made of, ready to be sent, without a lineage. It needs the whole Job, and the
+// Secrets that SecretNames names.
+func MessageOf(job *batchv1.Job, secrets []corev1.Secret) (queue.Outgoing, error) {
+	read := func() (queue.Outgoing, error) { return messageInAnnotations(job) }
+	if HasFiles(job) {
+		read = func() (queue.Outgoing, error) { return messageInFiles(secrets) }
+	}
+	message, err := read()
+	message.GroupID = job.Annotations[v1alpha1.AnnotationGroupID]
+	return message, err
+}
+
+func messageInAnnotations(job *batchv1.Job) (queue.Outgoing, error) {
 	pod := job.Spec.Template.Annotations
 	body, ok := pod[v1alpha1.AnnotationBody]
 	if !ok {
 		return queue.Outgoing{}, fmt.Errorf("the Pod template has no annotation %s", v1alpha1.AnnotationBody)
 	}
-	message := queue.Outgoing{Body: body, GroupID: job.Annotations[v1alpha1.AnnotationGroupID]}
+	message := queue.Outgoing{Body: body}
 
 	texts, dataTypes := map[string]string{}, map[string]string{}
 	if text := pod[v1alpha1.AnnotationAttributes]; text != "" {
@@ -79,12 +91,12 @@ func MessageOf(job *batchv1.Job) (queue.Outgoing, error) {
 
 // NextAttempt is the message that becomes the next attempt at a failed Job's message. withLineage is false where the
 // message has no room for one more attribute: it then starts a lineage of its own, and being sent twice makes two Jobs.
-func NextAttempt(job *batchv1.Job, fifo bool) (message queue.Outgoing, withLineage bool, err error) {
+func NextAttempt(job *batchv1.Job, secrets []corev1.Secret, fifo bool) (message queue.Outgoing, withLineage bool, err error) {
 	lineage, ok := RecordedLineage(job)
 	if !ok {
 		return queue.Outgoing{}, false, fmt.Errorf("annotations %s and %s do not say which message the Job is of", v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt)
 	}
-	message, err = MessageOf(job)
+	message, err = MessageOf(job, secrets)
 	if err != nil {
 		return queue.Outgoing{}, false, err
 	}

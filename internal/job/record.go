@@ -31,6 +31,8 @@ type Record struct {
 	State   State
 	// Pending is whether the Job is active, not suspended, and without a ready Pod.
 	Pending bool
+	// Files is whether the Job's message is in Secrets of its own.
+	Files bool
 	// Deleting is whether the Job is being deleted.
 	Deleting bool
 	// Requeued is whether the Job failed and its message was sent again.
@@ -48,6 +50,7 @@ func Observe(job *batchv1.Job) Record {
 		Name:     job.Name,
 		UID:      job.UID,
 		State:    Active,
+		Files:    HasFiles(job),
 		Deleting: job.DeletionTimestamp != nil,
 		Created:  job.CreationTimestamp.Time,
 	}
@@ -95,7 +98,7 @@ func Trim(object any) (any, error) {
 		return object, nil
 	}
 	kept := map[string]string{}
-	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationRequeuedAt} {
+	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt} {
 		if value, ok := job.Annotations[key]; ok {
 			kept[key] = value
 		}

@@ -46,15 +46,7 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 }
 
 func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message) (*batchv1.Job, error) {
-	if strings.ContainsRune(message.Body, 0) {
-		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the body holds a NUL character, which no environment variable can")
-	}
-	attributes, err := marshal(visible(message.Attributes).Texts())
-	if err != nil {
-		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the attributes %s", err)
-	}
 	lineage := LineageOf(message)
-
 	template := binding.Spec.JobTemplate.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
@@ -82,23 +74,25 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
 	}
-	if err := annotateTypes(job, visible(message.Attributes)); err != nil {
-		return nil, err
-	}
-	pod.Annotations = merge(pod.Annotations, map[string]string{
-		v1alpha1.AnnotationBody:       message.Body,
-		v1alpha1.AnnotationAttributes: attributes,
-	})
-
 	environment := []corev1.EnvVar{
 		plain(v1alpha1.EnvMessageID, lineage.Root),
-		fromAnnotation(v1alpha1.EnvMessageBody, v1alpha1.AnnotationBody),
-		fromAnnotation(v1alpha1.EnvMessageAttributes, v1alpha1.AnnotationAttributes),
 		plain(v1alpha1.EnvAttempt, strconv.Itoa(lineage.Attempt)),
 		plain(v1alpha1.EnvQueueURL, binding.Spec.Queue.URL),
 		plain(v1alpha1.EnvName, binding.Name),
 	}
+	deliver := deliverEnv
+	if binding.Spec.Message.Delivery == v1alpha1.DeliverFile {
+		deliver = deliverFile
+	}
+	delivered, err := deliver(job, message)
+	if err != nil {
+		return nil, err
+	}
+	environment = append(environment, delivered...)
 	for _, v := range values {
+		if err := checkEnvironmentString(v.Name, v.Value); err != nil {
+			return nil, err
+		}
 		environment = append(environment, plain(v.Name, v.Value))
 	}
 	for i := range pod.Spec.InitContainers {
@@ -107,23 +101,44 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 	for i := range pod.Spec.Containers {
 		prepend(&pod.Spec.Containers[i], environment)
 	}
-
-	if err := checkBounds(job, values, message.Body, attributes); err != nil {
-		return nil, err
-	}
-	return job, nil
+	return job, checkBounds(job)
 }
 
-func checkBounds(job *batchv1.Job, values []Variable, body, attributes string) error {
-	texts := append([]Variable{
-		{v1alpha1.EnvMessageBody, body},
-		{v1alpha1.EnvMessageAttributes, attributes},
-	}, values...)
-	for _, text := range texts {
-		if size := len(text.Name) + 1 + len(text.Value); size > maxEnvironmentString {
-			return rejectf(v1alpha1.RejectedTooLarge, "%s would be %d bytes; an environment variable may be %d", text.Name, size, maxEnvironmentString)
+// deliverEnv stores the message once, as annotations of the Pod template, and has the environment refer to them.
+func deliverEnv(job *batchv1.Job, message *queue.Message) ([]corev1.EnvVar, error) {
+	if strings.ContainsRune(message.Body, 0) {
+		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the body holds a NUL character, which no environment variable can")
+	}
+	attributes, err := marshal(visible(message.Attributes).Texts())
+	if err != nil {
+		return nil, rejectf(v1alpha1.RejectedUnusableValue, "the attributes %s", err)
+	}
+	if err := annotateTypes(job, visible(message.Attributes)); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{v1alpha1.EnvMessageBody: message.Body, v1alpha1.EnvMessageAttributes: attributes} {
+		if err := checkEnvironmentString(name, value); err != nil {
+			return nil, err
 		}
 	}
+	job.Spec.Template.Annotations = merge(job.Spec.Template.Annotations, map[string]string{
+		v1alpha1.AnnotationBody:       message.Body,
+		v1alpha1.AnnotationAttributes: attributes,
+	})
+	return []corev1.EnvVar{
+		fromAnnotation(v1alpha1.EnvMessageBody, v1alpha1.AnnotationBody),
+		fromAnnotation(v1alpha1.EnvMessageAttributes, v1alpha1.AnnotationAttributes),
+	}, nil
+}
+
+func checkEnvironmentString(name, value string) error {
+	if size := len(name) + 1 + len(value); size > maxEnvironmentString {
+		return rejectf(v1alpha1.RejectedTooLarge, "%s would be %d bytes; an environment variable may be %d (message.delivery: File has room for more)", name, size, maxEnvironmentString)
+	}
+	return nil
+}
+
+func checkBounds(job *batchv1.Job) error {
 	for of, annotations := range map[string]map[string]string{"Job": job.Annotations, "Pod template": job.Spec.Template.Annotations} {
 		size := 0
 		for key, value := range annotations {

@@ -155,14 +155,14 @@ func TestMessageOfIsTheMessage(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("rejected: %v", err)
 		}
-		got, err := MessageOf(job)
+		got, err := MessageOf(job, nil)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		if got.Body != message.Body || got.GroupID != message.GroupID || !equality.Semantic.DeepEqual(got.Attributes, message.Attributes) {
 			rt.Fatalf("got %+v, want %+v", got, message)
 		}
-		next, tied, err := NextAttempt(job, true)
+		next, tied, err := NextAttempt(job, nil, true)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -202,19 +202,19 @@ func drawMessage(rt *rapid.T) *queue.Message {
 
 func TestARequeueOnFIFOIsNotTakenForADuplicate(t *testing.T) {
 	job := rendered(t, aBinding(), aMessage("x"))
-	first, _, err := NextAttempt(job, true)
+	first, _, err := NextAttempt(job, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	job.Annotations[v1alpha1.AnnotationAttempt] = "2"
-	second, _, err := NextAttempt(job, true)
+	second, _, err := NextAttempt(job, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.DeduplicationID == second.DeduplicationID || first.DeduplicationID == "" {
 		t.Errorf("deduplication IDs %q and %q", first.DeduplicationID, second.DeduplicationID)
 	}
-	if standard, _, _ := NextAttempt(job, false); standard.DeduplicationID != "" {
+	if standard, _, _ := NextAttempt(job, nil, false); standard.DeduplicationID != "" {
 		t.Errorf("a standard queue refuses the deduplication ID %q", standard.DeduplicationID)
 	}
 }

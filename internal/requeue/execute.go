@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -141,7 +143,11 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 		}[state])
 		return nil
 	}
-	message, tied, err := job.NextAttempt(failed, x.fifo)
+	secrets, err := x.secrets(ctx, failed)
+	if err != nil {
+		return err
+	}
+	message, tied, err := job.NextAttempt(failed, secrets, x.fifo)
 	if err != nil {
 		x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
 		return nil
@@ -163,6 +169,29 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 		x.outcome.Untied = append(x.outcome.Untied, failed.Name)
 	}
 	return nil
+}
+
+// secrets are the Secrets that hold a Job's message, as far as they exist: what is missing is told with the message.
+func (x *execution) secrets(ctx context.Context, failed *batchv1.Job) ([]corev1.Secret, error) {
+	if !job.HasFiles(failed) {
+		return nil, nil
+	}
+	var secrets []corev1.Secret
+	for _, name := range job.SecretNames(failed) {
+		secret := corev1.Secret{}
+		err := x.Reader.Get(ctx, types.NamespacedName{Namespace: failed.Namespace, Name: name}, &secret)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read Secret %s: %w", name, err)
+		}
+		// The Job's own only: its volumes could name any Secret of the namespace, and the content goes to the queue.
+		if metav1.IsControlledBy(&secret, failed) {
+			secrets = append(secrets, secret)
+		}
+	}
+	return secrets, nil
 }
 
 // mark notes on the Job that its message was sent. The UID keeps it off another Job of the same name.
