@@ -3,6 +3,9 @@ package v1alpha1
 // MaxNameLength is the longest name of a binding, in characters: a Job's name adds 13 and must stay a DNS label of 63.
 const MaxNameLength = 50
 
+// KeyPrefix begins the keys of all labels and annotations that are the operator's own.
+const KeyPrefix = "queuebinding.dev/"
+
 // Labels of Jobs and of their Pods.
 const (
 	// LabelBinding is the name of the binding. Owner UID decides; the label only selects.
@@ -24,6 +27,9 @@ const (
 	// AnnotationAttributeTypes holds the SQS data types of the message's attributes, as a JSON object, where they are
 	// not all String: without them a requeue could not restore numbers and binary values.
 	AnnotationAttributeTypes = "queuebinding.dev/attribute-types"
+	// AnnotationUntied is true on failed Jobs whose message was sent again without a lineage, for want of room: their
+	// successor cannot be told, so that they stay, and count as failed, until somebody deletes them.
+	AnnotationUntied = "queuebinding.dev/untied"
 	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
 	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
 )

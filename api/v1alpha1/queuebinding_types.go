@@ -111,6 +111,10 @@ type Queue struct {
 	// +optional
 	Region string `json:"region,omitempty"`
 
+	// credentials are the AWS identity that uses the queue. Defaults to the operator's own.
+	// +optional
+	Credentials *Credentials `json:"credentials,omitempty"`
+
 	// visibilityTimeoutSeconds is how long a received message stays hidden from other receivers, 1 to 43200 seconds.
 	// While the operator works on a message it extends this as often as needed.
 	// +kubebuilder:default=60
@@ -118,6 +122,31 @@ type Queue struct {
 	// +kubebuilder:validation:Maximum=43200
 	// +optional
 	VisibilityTimeoutSeconds *int32 `json:"visibilityTimeoutSeconds,omitempty"`
+}
+
+// Credentials are an AWS identity.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.roleARN) != has(self.secretRef)",message="exactly one of roleARN and secretRef is needed"
+type Credentials struct {
+	// roleARN is an IAM role that the operator assumes, with the external ID queuebinding:<namespace>/<name>: let the
+	// role's trust policy ask for it, so that no other binding can use the role.
+	// +kubebuilder:validation:Pattern=`^arn:[a-z0-9-]+:iam::[0-9]{12}:role/.+$`
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	RoleARN string `json:"roleARN,omitempty"`
+
+	// secretRef is a Secret in the binding's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and,
+	// optionally, AWS_SESSION_TOKEN. Changes are seen within half a minute.
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name is the Secret's name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // Concurrency limits a binding's Jobs.
@@ -205,11 +234,11 @@ type JobTemplate struct {
 
 // JobTemplateMetadata is the metadata that a template can give to Jobs.
 type JobTemplateMetadata struct {
-	// labels are added to each Job. Keys under queuebinding.dev/ are the operator's own and are overwritten.
+	// labels are added to each Job. Keys under queuebinding.dev/ are the operator's own and are left out.
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
 
-	// annotations are added to each Job. Keys under queuebinding.dev/ are the operator's own and are overwritten.
+	// annotations are added to each Job. Keys under queuebinding.dev/ are the operator's own and are left out.
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
 }

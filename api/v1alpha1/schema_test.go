@@ -72,6 +72,15 @@ var _ = Describe("The schema", func() {
 		}, "must be the URL of an SQS queue"),
 		Entry("a URL with a query", func() *unstructured.Unstructured { return parsed("a", "https://h/1/q?x=y", "spec", "queue", "url") }, "must be the URL of an SQS queue"),
 		Entry("no URL", func() *unstructured.Unstructured { return parsed("a", map[string]any{}, "spec", "queue") }, "spec.queue.url: Required"),
+		Entry("two kinds of credentials", func() *unstructured.Unstructured {
+			return parsed("a", map[string]any{"roleARN": "arn:aws:iam::123456789012:role/a", "secretRef": map[string]any{"name": "a"}}, "spec", "queue", "credentials")
+		}, "exactly one of roleARN and secretRef"),
+		Entry("no kind of credentials", func() *unstructured.Unstructured {
+			return parsed("a", map[string]any{}, "spec", "queue", "credentials")
+		}, "exactly one of roleARN and secretRef"),
+		Entry("a role that is none", func() *unstructured.Unstructured {
+			return parsed("a", map[string]any{"roleARN": "admin"}, "spec", "queue", "credentials")
+		}, "should match"),
 		Entry("no visibility timeout", func() *unstructured.Unstructured {
 			return parsed("a", int64(0), "spec", "queue", "visibilityTimeoutSeconds")
 		}, "greater than or equal to 1"),

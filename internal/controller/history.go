@@ -49,14 +49,13 @@ func historyOf(records []job.Record) history {
 	return h
 }
 
-// spent are the Jobs to delete: those whose successor exists, and those beyond the limits.
-func (h history) spent(spec *v1alpha1.QueueBindingSpec) []job.Record {
-	spent := slices.Clone(h.superseded)
-	spent = append(spent, beyond(h.succeeded, spec.SuccessfulJobsHistoryLimit)...)
+// beyondLimits are the Jobs that the limits have no room for.
+func (h history) beyondLimits(spec *v1alpha1.QueueBindingSpec) []job.Record {
+	spent := slices.Clone(beyond(h.succeeded, spec.SuccessfulJobsHistoryLimit))
 	if spec.FailedJobsPolicy == v1alpha1.DeleteOldestFailedJobs {
 		spent = append(spent, beyond(h.failed, spec.FailedJobsHistoryLimit)...)
 	}
-	return slices.DeleteFunc(spent, func(r job.Record) bool { return r.Deleting })
+	return spent
 }
 
 // beyond are the first ones of a list that is longer than its limit.

@@ -32,6 +32,28 @@ func isRejection(err error) bool {
 // requests is the queue of the controller's requests.
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
+// bindingEvents has bindings looked at, and stops the loops of those that are gone before that: a look may have to wait for
+// one that takes its time, and meanwhile messages would become Jobs of a dead owner.
+func bindingEvents(registry *intake.Registry) handler.EventHandler {
+	look := func(object client.Object, q requests) {
+		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+	}
+	gone := func(object client.Object) { registry.Gone(client.ObjectKeyFromObject(object), object.GetUID()) }
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { look(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
+			if e.ObjectNew.GetDeletionTimestamp() != nil || e.ObjectNew.GetUID() != e.ObjectOld.GetUID() {
+				gone(e.ObjectOld)
+			}
+			look(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) {
+			gone(e.Object)
+			look(e.Object, q)
+		},
+	}
+}
+
 // jobEvents enters Jobs into the ledgers and then has their bindings looked at, in this order: who looks must find what
 // happened.
 func jobEvents(ledgers *intake.Ledgers) handler.EventHandler {

@@ -26,6 +26,7 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
@@ -34,8 +35,6 @@ const (
 	workers = 8
 	// statusInterval is the least time between two writes of a binding's status.
 	statusInterval = time.Second
-	// requeueAgain is when a requeue that failed is tried again.
-	requeueAgain = 5 * time.Second
 	// tryAgain is when a template that was not accepted, or a queue that could not be opened, is tried again: what they
 	// depend on can change without the binding.
 	tryAgain = 30 * time.Second
@@ -64,7 +63,9 @@ type Reconciler struct {
 	// Wakeups has bindings looked at whose loop has something to tell.
 	Wakeups *Wakeups
 
-	templates templates
+	templates  templates
+	identities identities
+	requeues   requeues
 
 	mu      sync.Mutex
 	written map[types.NamespacedName]time.Time
@@ -73,9 +74,12 @@ type Reconciler struct {
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templates{client: r.Client, now: r.Clock.Now, verdicts: map[types.NamespacedName]verdict{}}
+	r.identities = identities{reader: r.Reader, now: r.Clock.Now, known: map[types.NamespacedName]identity{}}
+	r.requeues = requeues{known: map[types.NamespacedName]requeueState{}}
 	r.written = map[types.NamespacedName]time.Time{}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.QueueBinding{}).
+		Named("queuebinding").
+		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
 		Watches(&batchv1.Job{}, jobEvents(r.Ledgers)).
 		WatchesRawSource(source.Func(r.Wakeups.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
@@ -92,30 +96,42 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if binding.DeletionTimestamp != nil {
-		r.Registry.Stop(request.NamespacedName)
+		r.Registry.Stop(request.NamespacedName, intake.ErrBindingGone)
 		return reconcile.Result{}, nil
 	}
 
 	template := r.templates.check(ctx, binding, r.Registry.Suspicions(request.NamespacedName))
-	report, q := r.Registry.Ensure(ctx, &intake.Settings{
-		Binding:   binding.DeepCopy(), // this one changes below, and loops read theirs any time
-		Variables: template.variables,
-		Paused:    binding.Spec.Suspend || template.status == metav1.ConditionFalse,
-	})
-	lastRequeue, outcome, requeueErr := r.requeueAsked(ctx, binding, q)
+	credentials, after, err := r.identities.of(ctx, binding)
+	report, q := intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: fmt.Sprint(err)}, queue.Queue(nil)
+	if err != nil {
+		r.Registry.Stop(request.NamespacedName, intake.ErrQueueChanged)
+	} else {
+		report, q = r.Registry.Ensure(ctx, &intake.Settings{
+			Binding:     binding.DeepCopy(), // this one changes below, and loops read theirs any time
+			Credentials: credentials,
+			Variables:   template.variables,
+			Paused:      binding.Spec.Suspend || template.status == metav1.ConditionFalse,
+		})
+	}
+	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
 	found := historyOf(r.Ledgers.Of(binding.UID).Records())
-	deleteErr := r.deleteSpent(ctx, binding, found.spent(&binding.Spec))
+	// The superseded ones first: without their successors, nothing would tell that they are.
+	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
+	if deleteErr == nil {
+		deleteErr = r.deleteJobs(ctx, binding, found.beyondLimits(&binding.Spec))
+	}
 
 	status := statusOf(binding, observed{history: found, report: report, template: template, lastRequeue: lastRequeue}, metav1.NewTime(r.Clock.Now()))
-	after, err := r.writeStatus(ctx, binding, status, lastRequeue != nil)
+	writeAgain, err := r.writeStatus(ctx, binding, status)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r.tellRequeue(binding, outcome)
-	if requeueErr != nil {
-		r.warn(binding, v1alpha1.EventRequeueDelayed, "Requeue", "A requeue could not be finished and is tried again: %v", requeueErr)
-		after = sooner(after, requeueAgain)
+	if writeAgain == 0 && lastRequeue != nil {
+		state := r.requeues.get(request.NamespacedName)
+		state.unwritten = nil
+		r.requeues.set(request.NamespacedName, state)
 	}
+	after = sooner(sooner(after, writeAgain), requeueAfter)
 	if !template.final() || q == nil {
 		after = sooner(after, tryAgain)
 	}
@@ -124,17 +140,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // forget drops what was kept for a binding that is gone.
 func (r *Reconciler) forget(key types.NamespacedName) {
-	r.Registry.Stop(key)
+	r.Registry.Stop(key, intake.ErrBindingGone)
 	r.templates.forget(key)
+	r.identities.forget(key)
+	r.requeues.set(key, requeueState{})
 	r.Metrics.Forget(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.written, key)
 }
 
-// writeStatus writes the status if it differs and, unless it is urgent, the last write is not too recent; else it
-// returns when to come back.
-func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBinding, status v1alpha1.QueueBindingStatus, urgent bool) (time.Duration, error) {
+// writeStatus writes the status if it differs and the last write is not too recent; else it returns when to come back.
+func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBinding, status v1alpha1.QueueBindingStatus) (time.Duration, error) {
 	if equality.Semantic.DeepEqual(binding.Status, status) {
 		return 0, nil
 	}
@@ -142,11 +159,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	now := r.Clock.Now()
 	r.mu.Lock()
 	wait := statusInterval - now.Sub(r.written[key])
-	if wait <= 0 || urgent {
+	if wait <= 0 {
 		r.written[key] = now
 	}
 	r.mu.Unlock()
-	if wait > 0 && !urgent {
+	if wait > 0 {
 		return wait, nil
 	}
 	before := binding.DeepCopy()
@@ -158,11 +175,14 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	return 0, nil
 }
 
-// deleteSpent deletes Jobs with their Pods. The UID keeps it off another Job of the same name.
-func (r *Reconciler) deleteSpent(ctx context.Context, binding *v1alpha1.QueueBinding, spent []record) error {
-	group, ctx := errgroup.WithContext(ctx)
+// deleteJobs deletes Jobs with their Pods. The UID keeps it off another Job of the same name.
+func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBinding, records []record) error {
+	group := errgroup.Group{}
 	group.SetLimit(parallelDeletes)
-	for _, each := range spent {
+	for _, each := range records {
+		if each.Deleting {
+			continue
+		}
 		group.Go(func() error {
 			target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: binding.Namespace, Name: each.Name}}
 			err := r.Client.Delete(ctx, target, client.Preconditions{UID: &each.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))

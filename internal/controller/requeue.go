@@ -2,67 +2,128 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
-// requeueAsked does what the binding's annotation asks for, and takes out of the annotation what was done. The result
-// is nil where nothing was asked for, or nothing can be done yet. Where there is an error, what is left stays asked for.
-func (r *Reconciler) requeueAsked(ctx context.Context, binding *v1alpha1.QueueBinding, q queue.Queue) (*v1alpha1.RequeueResult, requeue.Outcome, error) {
+const (
+	// requeueAgain is when a requeue that failed is tried again, at first; the delay doubles up to requeueAtLast.
+	requeueAgain  = 5 * time.Second
+	requeueAtLast = time.Minute
+)
+
+// requeues remembers of each binding how its requeues go.
+type requeues struct {
+	mu    sync.Mutex
+	known map[types.NamespacedName]requeueState
+}
+
+// requeueState is about the requeue that is asked for.
+type requeueState struct {
+	// delay and after are of the next try, where the last one failed.
+	delay time.Duration
+	after time.Time
+	// unwritten is the outcome, until it is in the status.
+	unwritten *v1alpha1.RequeueResult
+}
+
+func (s *requeues) get(key types.NamespacedName) requeueState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[key]
+}
+
+func (s *requeues) set(key types.NamespacedName, state requeueState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == (requeueState{}) {
+		delete(s.known, key)
+		return
+	}
+	s.known[key] = state
+}
+
+// requeueAsked does what the binding's annotation asks for, and takes out of the annotation what was done. It returns the
+// outcome that is to be written into the status, nil for none, and when to come back, 0 for not. Where something failed, what
+// is left stays asked for.
+func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBinding, q queue.Queue) (*v1alpha1.RequeueResult, time.Duration) {
+	key := client.ObjectKeyFromObject(cached)
+	state := r.requeues.get(key)
+	if _, asked := cached.Annotations[v1alpha1.AnnotationRequeue]; !asked || q == nil {
+		return state.unwritten, 0
+	}
+	if wait := state.after.Sub(r.Clock.Now()); wait > 0 {
+		return state.unwritten, wait
+	}
+	outcome, err := r.requeue(ctx, cached, q)
+	if len(outcome.Requeued)+len(outcome.Refused) > 0 {
+		r.tellRequeue(cached, outcome)
+		state.unwritten = &v1alpha1.RequeueResult{
+			Time:         metav1.NewTime(r.Clock.Now().Truncate(time.Second)),
+			RequeuedJobs: int32(len(outcome.Requeued)),
+			RefusedJobs:  int32(len(outcome.Refused)),
+			Refused:      outcome.Refused[:min(len(outcome.Refused), mostListed)],
+		}
+	}
+	state.delay, state.after = 0, time.Time{}
+	if err != nil {
+		state.delay = min(max(2*r.requeues.get(key).delay, requeueAgain), requeueAtLast)
+		state.after = r.Clock.Now().Add(state.delay)
+		r.warn(cached, v1alpha1.EventRequeueDelayed, "Requeue", "A requeue could not be finished and is tried again: %s", intake.Bounded(err.Error()))
+	}
+	r.requeues.set(key, state)
+	return state.unwritten, state.delay
+}
+
+// requeue does what the annotation asks for by now: the cache may still show what was done before.
+func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding, q queue.Queue) (requeue.Outcome, error) {
+	binding := &v1alpha1.QueueBinding{}
+	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(cached), binding); err != nil {
+		return requeue.Outcome{}, client.IgnoreNotFound(err)
+	}
 	text, asked := binding.Annotations[v1alpha1.AnnotationRequeue]
-	if !asked || q == nil {
-		return nil, requeue.Outcome{}, nil
+	if !asked || binding.UID != cached.UID || binding.DeletionTimestamp != nil {
+		return requeue.Outcome{}, nil
 	}
 	intent, malformed := requeue.Parse(text)
 	if intent.All && intent.Before.IsZero() {
 		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
 		intent.Before = r.Clock.Now()
 		if err := r.setIntent(ctx, binding, intent); err != nil {
-			return nil, requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
+			return requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
 		}
 	}
 
-	var outcome requeue.Outcome
-	var err error
+	tooMany := requeue.Named()
 	if len(intent.Names) > requeue.MaxNames {
-		outcome.Done = requeue.Named(intent.SortedNames()...)
 		malformed = append(malformed, fmt.Sprintf("%d names", len(intent.Names)))
-		intent.Names = nil
+		tooMany, intent.Names = requeue.Named(intent.SortedNames()...), nil
 	}
-	if !intent.IsEmpty() {
-		done := outcome.Done
-		outcome, err = r.Executor.Do(ctx, binding, q, intent)
-		outcome.Done = outcome.Done.Merge(done)
-	}
+	outcome, err := r.Executor.Do(ctx, binding, q, intent)
 	for _, word := range malformed {
 		outcome.Refused = append(outcome.Refused, v1alpha1.RequeueRefusal{
-			JobName: word, Reason: v1alpha1.RefusedInvalidRequest,
+			JobName: intake.Bounded(word), Reason: v1alpha1.RefusedInvalidRequest,
 			Message: fmt.Sprintf("annotation %s takes `all` or a comma-separated list of at most %d Job names", v1alpha1.AnnotationRequeue, requeue.MaxNames),
 		})
 	}
 	r.Metrics.Requeued(client.ObjectKeyFromObject(binding), len(outcome.Requeued))
-
-	if removal := r.finishIntent(ctx, binding, outcome.Done); removal != nil && err == nil {
-		err = fmt.Errorf("take a requeue out of the annotation: %w", removal)
+	if removal := r.finishIntent(ctx, binding, outcome.Done.Merge(tooMany)); removal != nil {
+		err = errors.Join(err, fmt.Errorf("take a requeue out of the annotation: %w", removal))
 	}
-	if err != nil && len(outcome.Requeued) == 0 && len(outcome.Refused) == 0 {
-		return nil, outcome, err
-	}
-	result := &v1alpha1.RequeueResult{
-		Time:         metav1.NewTime(r.Clock.Now()),
-		RequeuedJobs: int32(len(outcome.Requeued)),
-		RefusedJobs:  int32(len(outcome.Refused)),
-		Refused:      outcome.Refused[:min(len(outcome.Refused), mostListed)],
-	}
-	return result, outcome, err
+	return outcome, err
 }
 
 // setIntent writes an intent, unless somebody else wrote one meanwhile.
@@ -100,15 +161,22 @@ func (r *Reconciler) finishIntent(ctx context.Context, binding *v1alpha1.QueueBi
 // tellRequeue records events about a requeue.
 func (r *Reconciler) tellRequeue(binding *v1alpha1.QueueBinding, outcome requeue.Outcome) {
 	if n := len(outcome.Requeued); n > 0 {
-		r.normal(binding, v1alpha1.EventRequeued, "Requeue", "Sent the messages of %d failed Jobs again: %s", n, someOf(outcome.Requeued))
+		r.normal(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s again: %s", messagesOf(n), someOf(outcome.Requeued))
 	}
 	if n := len(outcome.Untied); n > 0 {
-		r.warn(binding, v1alpha1.EventRequeued, "Requeue", "The messages of %d Jobs had no room for the lineage attribute and count as new messages: %s", n, someOf(outcome.Untied))
+		r.warn(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s without a lineage, for want of room: the failed Jobs stay until you delete them, and sending again runs the work again: %s", messagesOf(n), someOf(outcome.Untied))
 	}
 	if n := len(outcome.Refused); n > 0 {
 		first := outcome.Refused[0]
-		r.warn(binding, v1alpha1.EventRequeueRefused, "Requeue", "Refused to requeue %d Jobs; the first is %s: %s", n, first.JobName, first.Message)
+		r.warn(binding, v1alpha1.EventRequeueRefused, "Requeue", "Refused %d; the first is %s: %s", n, first.JobName, intake.Bounded(first.Message))
 	}
+}
+
+func messagesOf(n int) string {
+	if n == 1 {
+		return "the message of a failed Job"
+	}
+	return fmt.Sprintf("the messages of %d failed Jobs", n)
 }
 
 // someOf lists names, not so many that the event would be refused.

@@ -27,6 +27,8 @@ type gate struct {
 	backoff wait.Backoff
 	until   time.Time
 	probing bool
+	// waiting is how many wait to enter.
+	waiting int
 	// moved is closed and replaced when waiting ones should look again.
 	moved chan struct{}
 }
@@ -64,6 +66,7 @@ func (g *gate) enter(ctx context.Context) error {
 			return nil
 		}
 		moved := g.moved
+		g.waiting++
 		g.mu.Unlock()
 
 		if delay <= 0 {
@@ -72,12 +75,13 @@ func (g *gate) enter(ctx context.Context) error {
 		timer := g.clock.NewTimer(delay)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
 		case <-moved:
 		case <-timer.C():
 		}
 		timer.Stop()
+		g.mu.Lock()
+		g.waiting--
+		g.mu.Unlock()
 	}
 }
 
@@ -109,12 +113,20 @@ func (g *gate) refuse(reason, message string) {
 	g.changed(reason, message)
 }
 
-// abandon says that nothing was tried after all.
+// abandon says that nothing was tried after all. Where nobody is left to try, the gate opens, or it would stay closed
+// for ever; the backoff goes on from where it was.
 func (g *gate) abandon() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.probing = false
+	opens := g.closed && g.waiting == 0
+	if opens {
+		g.closed = false
+	}
 	g.move()
+	g.mu.Unlock()
+	if opens {
+		g.changed("", "")
+	}
 }
 
 func (g *gate) move() {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,53 +77,73 @@ func (l *Loop) handle(message *queue.Message) bool {
 	if exists && !needsFiles || l.recent.has(name) {
 		log.V(1).Info("Received a message again whose Job was created")
 		l.ledger.Return(1)
+		l.recent.add(name)
 		l.acknowledge(message)
 		return true
 	}
 	if needsFiles {
 		// The Job may be there without its Secret, which only this message can tell.
 		l.ledger.Return(1)
-	} else if !l.ledger.Assign(name) {
+		return l.work(message, log, func() Verdict { return l.complete(name, lineage, message) }, delivery{name: name})
+	}
+	if !l.ledger.Assign(name) {
 		// An earlier receive of the same message is being worked on. This one comes back, and finds the Job.
 		l.ledger.Return(1)
 		l.held.drop(message.ReceiptHandle)
 		return false
 	}
-
-	attempt := func() Verdict { return l.complete(name, lineage, message) }
-	if !needsFiles {
-		rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
-		if err != nil {
-			return l.reject(message, name, err)
-		}
-		attempt = func() Verdict { return l.deliver(rendered, lineage, message) }
+	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
+	if err != nil {
+		l.ledger.Cancel(name)
+		return l.reject(message, err)
 	}
-	for attempted := false; ; attempted = true {
+	return l.work(message, log, func() Verdict { return l.deliver(rendered, lineage, message) }, delivery{name: name, assigned: true})
+}
+
+// delivery is what work needs to know of a Job: its name, and whether it has a slot assigned, which it has unless it was
+// seen before.
+type delivery struct {
+	name     string
+	assigned bool
+}
+
+// work makes attempts at a message until one is final. It is false where the message goes back to the queue.
+func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verdict, d delivery) bool {
+	attempted := false
+	for {
+		if d.assigned && l.ledger.SeenMeanwhile(d.name) {
+			// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
+			attempt = func() Verdict { return l.confirm(d.name, message) }
+		}
 		// A loop that ends finishes what it has, unless it would have to wait for the API server.
 		entered := l.gate.enter(l.stop) == nil
-		if !entered && l.gate.isClosed() || !l.mayCreate() && !needsFiles {
+		if !entered && l.gate.isClosed() || d.assigned && !l.mayCreate() {
 			if entered {
 				l.gate.abandon()
 			}
-			if !attempted { // else the Job may exist: its slot is kept until that is known
-				l.ledger.Cancel(name)
-			}
+			l.leave(d, attempted)
 			l.giveBack(message)
 			return false
 		}
-		switch verdict := attempt(); verdict.Action {
+		verdict := attempt()
+		attempted = true
+		switch verdict.Action {
 		case Acknowledge:
 			l.gate.pass()
-			l.recent.add(name)
+			l.leave(d, attempted)
+			l.recent.add(d.name)
 			l.rejections.Store(0)
 			l.acknowledge(message)
 			return true
 		case Reject:
 			l.gate.pass()
-			return l.reject(message, name, &job.RejectionError{Reason: verdict.Reason, Message: verdict.Message})
+			if d.assigned {
+				l.ledger.Cancel(d.name)
+			}
+			return l.reject(message, &job.RejectionError{Reason: verdict.Reason, Message: verdict.Message})
 		case Retry:
 			l.gate.pass()
-			if needsFiles { // no slot is reserved for making the Job anew
+			if !d.assigned { // no slot is reserved for making the Job anew
 				l.giveBack(message)
 				return false
 			}
@@ -130,6 +151,17 @@ func (l *Loop) handle(message *queue.Message) bool {
 			log.Info("Could not create a Job; the message is kept", "reason", verdict.Reason, "cause", verdict.Message)
 			l.gate.refuse(verdict.Reason, verdict.Message)
 		}
+	}
+}
+
+// leave ends the work on a Job. Where it was attempted the Job may exist, and keeps its slot until that is known.
+func (l *Loop) leave(d delivery, attempted bool) {
+	switch {
+	case !d.assigned:
+	case attempted:
+		l.ledger.Finish(d.name)
+	default:
+		l.ledger.Cancel(d.name)
 	}
 }
 
@@ -157,9 +189,16 @@ func (l *Loop) deliver(rendered *batchv1.Job, lineage job.Lineage, message *queu
 
 // create creates an object, bounded over all bindings, and judges the answer.
 func (l *Loop) create(object client.Object) Verdict {
+	// The loop's own places come first: a namespace with a slow webhook must not take all that there are.
+	l.creates <- struct{}{}
+	defer func() { <-l.creates }()
 	l.deps.Creates <- struct{}{}
 	defer func() { <-l.deps.Creates }()
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	timeout := requestTimeout
+	if l.stop.Err() != nil {
+		timeout = stoppingTimeout
+	}
+	ctx, cancel := context.WithTimeout(l.requests, timeout)
 	defer cancel()
 	return Judge(l.deps.Client.Create(ctx, object))
 }
@@ -179,7 +218,19 @@ func (l *Loop) complete(name string, lineage job.Lineage, message *queue.Message
 		return Verdict{Reject, v1alpha1.RejectedNameTaken, "the Job named " + name + " is of another message"}
 	}
 	if l.ledger.Seen(name) || job.Observe(existing).State != job.Active {
-		l.ledger.Cancel(name)
+		l.ledger.Free(name)
+	}
+	return l.deliverFiles(existing, message)
+}
+
+// confirm is called where a Job was seen after the answer to its creation was lost.
+func (l *Loop) confirm(name string, message *queue.Message) Verdict {
+	existing, err := l.read(l.requests, name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return Verdict{Action: Acknowledge} // it has run, and its time is over
+	case err != nil:
+		return unavailable(err)
 	}
 	return l.deliverFiles(existing, message)
 }
@@ -239,8 +290,7 @@ func (l *Loop) deleteJob(target *batchv1.Job) error {
 }
 
 // reject leaves a message to the queue and its redrive policy, and says why. It is always false.
-func (l *Loop) reject(message *queue.Message, name string, cause error) bool {
-	l.ledger.Cancel(name)
+func (l *Loop) reject(message *queue.Message, cause error) bool {
 	var rejection *job.RejectionError
 	if !errors.As(cause, &rejection) {
 		l.giveBack(message)
@@ -257,10 +307,10 @@ func (l *Loop) reject(message *queue.Message, name string, cause error) bool {
 	if l.fifo {
 		l.careful.Store(now.Add(carefulFor).Unix())
 	}
-	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: bounded(rejection.Message), Time: metav1.NewTime(now)}, l.rejections.Add(1))
+	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: Bounded(rejection.Message), Time: metav1.NewTime(now.Truncate(time.Second))}, l.rejections.Add(1))
 	l.deps.Metrics.Rejected(l.key, rejection.Reason)
 	l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeWarning, v1alpha1.EventMessageRejected, "Receive",
-		"%s: message %s: %s", rejection.Reason, message.ID, bounded(rejection.Message))
+		"%s: message %s: %s", rejection.Reason, message.ID, Bounded(rejection.Message))
 	l.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
 	return false
 }
@@ -276,8 +326,8 @@ func rejectionDelay(receives int) time.Duration {
 	return delay
 }
 
-// bounded cuts a text so that it fits into status and events, which take 1,024 bytes.
-func bounded(text string) string {
+// Bounded cuts a text so that it fits into status and events, which take 1,024 bytes.
+func Bounded(text string) string {
 	const most = 700
 	if len(text) <= most {
 		return text

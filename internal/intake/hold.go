@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type held struct {
 type hiding struct {
 	received time.Time
 	until    time.Time
+	// visibility is for how long it was hidden last.
+	visibility time.Duration
 }
 
 func newHeld(c clock.Clock, q queue.Queue) *held {
@@ -35,7 +38,7 @@ func (h *held) add(messages []queue.Message, began time.Time, visibility time.Du
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range messages {
-		h.messages[messages[i].ReceiptHandle] = &hiding{received: began, until: began.Add(visibility)}
+		h.messages[messages[i].ReceiptHandle] = &hiding{received: began, until: began.Add(visibility), visibility: visibility}
 	}
 }
 
@@ -46,8 +49,8 @@ func (h *held) drop(receiptHandle string) {
 	delete(h.messages, receiptHandle)
 }
 
-// extend hides again what would be visible before two thirds of visibility have passed, and forgets what cannot be
-// hidden any longer: it comes back and its Job, if there is one by then, is found.
+// extend hides for visibility what has less than two thirds of its time left, and forgets what cannot be hidden any longer:
+// it comes back and its Job, if there is one by then, is found.
 func (h *held) extend(ctx context.Context, visibility time.Duration) {
 	now := h.clock.Now()
 	h.mu.Lock()
@@ -57,22 +60,27 @@ func (h *held) extend(ctx context.Context, visibility time.Duration) {
 		if now.Add(visibility).After(hiding.received.Add(queue.MaxVisibilityTimeout)) {
 			continue
 		}
-		if hiding.until.Before(now.Add(visibility * 2 / 3)) {
+		if hiding.until.Sub(now) < hiding.visibility*2/3 {
 			due = append(due, handle)
 		}
 	}
 	h.mu.Unlock()
-	if len(due) == 0 {
-		return
+	var batches sync.WaitGroup
+	for batch := range slices.Chunk(due, queue.MaxBatch) {
+		batches.Go(func() { h.extendBatch(ctx, batch, now, visibility) })
 	}
-	for i, err := range h.queue.ChangeVisibility(ctx, due, visibility) {
+	batches.Wait()
+}
+
+func (h *held) extendBatch(ctx context.Context, handles []string, now time.Time, visibility time.Duration) {
+	for i, err := range h.queue.ChangeVisibility(ctx, handles, visibility) {
 		h.mu.Lock()
-		switch hiding, ok := h.messages[due[i]]; {
+		switch hiding, ok := h.messages[handles[i]]; {
 		case !ok:
 		case err == nil:
-			hiding.until = now.Add(visibility)
+			hiding.until, hiding.visibility = now.Add(visibility), visibility
 		case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
-			delete(h.messages, due[i])
+			delete(h.messages, handles[i])
 		}
 		h.mu.Unlock()
 	}

@@ -35,8 +35,10 @@ type Ledger struct {
 	counts Counts
 	// open is the number of reservations for messages that are not known yet.
 	open int
-	// expected are the reservations for Jobs that are known by name, and since when.
+	// expected are the reservations for Jobs that are known by name, and since when nobody works on them.
 	expected map[string]time.Time
+	// working are the Jobs that are being made, and whether one was seen meanwhile.
+	working map[string]bool
 	// changed is called, without the lock, when slots may have become free.
 	changed func()
 	// used is whether a loop works with the ledger.
@@ -49,6 +51,7 @@ func newLedger(c clock.PassiveClock) *Ledger {
 		jobs:     map[string]job.Record{},
 		byRoot:   map[string][]string{},
 		expected: map[string]time.Time{},
+		working:  map[string]bool{},
 		changed:  func() {},
 	}
 }
@@ -63,6 +66,9 @@ func (l *Ledger) Observe(record job.Record) {
 		l.byRoot[record.Lineage.Root] = append(l.byRoot[record.Lineage.Root], record.Name)
 	}
 	delete(l.expected, record.Name)
+	if _, ok := l.working[record.Name]; ok {
+		l.working[record.Name] = true
+	}
 	changed := l.changed
 	l.mu.Unlock()
 	changed()
@@ -167,16 +173,36 @@ func (l *Ledger) Return(n int) {
 	changed()
 }
 
-// Assign makes a reserved slot that of a Job. It is false, and the slot stays as it is, where the Job has one already.
+// Assign makes a reserved slot that of a Job, which is being made until Finish or Cancel. It is false, and the slot stays as
+// it is, where the Job has one already.
 func (l *Ledger) Assign(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.expected[name]; ok {
+	_, expected := l.expected[name]
+	if _, working := l.working[name]; working || expected {
 		return false
 	}
 	l.open--
 	l.expected[name] = l.clock.Now()
+	l.working[name] = false
 	return true
+}
+
+// SeenMeanwhile is whether a Job was seen since its slot was assigned; it may be gone again.
+func (l *Ledger) SeenMeanwhile(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.working[name]
+}
+
+// Finish says that a Job is made, or may be: its slot stays reserved until it is seen, or found missing.
+func (l *Ledger) Finish(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.working, name)
+	if _, ok := l.expected[name]; ok {
+		l.expected[name] = l.clock.Now()
+	}
 }
 
 // Expect reserves a slot for a Job that exists and was not seen yet, over any limit.
@@ -191,8 +217,8 @@ func (l *Ledger) Expect(name string) {
 	}
 }
 
-// Cancel gives back the slot of a Job that surely does not exist, or that has finished.
-func (l *Ledger) Cancel(name string) {
+// Free gives back the slot of a Job that needs none: it has finished, or was seen.
+func (l *Ledger) Free(name string) {
 	l.mu.Lock()
 	delete(l.expected, name)
 	changed := l.changed
@@ -200,13 +226,23 @@ func (l *Ledger) Cancel(name string) {
 	changed()
 }
 
-// Overdue are the names of the Jobs that are expected since before a time.
+// Cancel gives back the slot of a Job that surely does not exist.
+func (l *Ledger) Cancel(name string) {
+	l.mu.Lock()
+	delete(l.expected, name)
+	delete(l.working, name)
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
+}
+
+// Overdue are the names of the Jobs that are expected since before a time and that nobody is making.
 func (l *Ledger) Overdue(before time.Time) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var names []string
 	for name, since := range l.expected {
-		if since.Before(before) {
+		if _, working := l.working[name]; !working && since.Before(before) {
 			names = append(names, name)
 		}
 	}

@@ -30,8 +30,14 @@ import (
 const (
 	// batchesInFlight is how many received batches a loop works on at a time.
 	batchesInFlight = 8
-	// requestTimeout bounds a request to the API server.
-	requestTimeout = 30 * time.Second
+	// createsInFlight is how many objects a loop creates at a time.
+	createsInFlight = 16
+	// requestTimeout bounds a request to the API server, stoppingTimeout a create once the loop is to end: with the open
+	// poll before it, that has to fit into the time that the operator has to stop.
+	requestTimeout  = 30 * time.Second
+	stoppingTimeout = 10 * time.Second
+	// longestTick is the longest time between two looks at what has to be hidden again.
+	longestTick = 5 * time.Second
 	// overdueAfter is when a Job that was created and not seen is looked for.
 	overdueAfter = 15 * time.Second
 	// longestReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen
@@ -56,6 +62,8 @@ var (
 type Settings struct {
 	// Binding is read only.
 	Binding *v1alpha1.QueueBinding
+	// Credentials are the identity that uses the queue. Other ones need a new loop.
+	Credentials queue.Credentials
 	// Variables are nil where they do not compile; nothing is received then.
 	Variables *job.Variables
 	// Paused is whether nothing may be received, whatever the limits say.
@@ -131,12 +139,16 @@ type Loop struct {
 	stop     context.Context
 	requests context.Context
 
+	// gone is whether the binding was deleted: messages are given back then, and none is deleted.
+	gone atomic.Bool
 	// polling is whether receives are being tried.
 	polling          atomic.Bool
 	acknowledgements chan string
-	deletes          sync.WaitGroup
-	careful          atomic.Int64 // until when, in Unix seconds
-	rejections       atomic.Int64 // in a row
+	// creates bounds the objects that the loop creates at a time.
+	creates    chan struct{}
+	deletes    sync.WaitGroup
+	careful    atomic.Int64 // until when, in Unix seconds
+	rejections atomic.Int64 // in a row
 }
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
@@ -154,6 +166,7 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 		stirred:          make(chan struct{}, 1),
 		stop:             stop,
 		acknowledgements: make(chan string, 10*queue.MaxBatch),
+		creates:          make(chan struct{}, createsInFlight),
 	}
 	l.settings.Store(settings)
 	l.gate = newGate(deps.Clock, func(reason, message string) {
@@ -180,7 +193,7 @@ func signal(to chan<- struct{}) {
 	}
 }
 
-func (l *Loop) bindingIsGone() bool { return errors.Is(context.Cause(l.stop), ErrBindingGone) }
+func (l *Loop) bindingIsGone() bool { return l.gone.Load() }
 
 // run receives until the loop is stopped, and returns when all that it received is done with.
 func (l *Loop) run() {
@@ -283,7 +296,7 @@ func (l *Loop) expectExisting() bool {
 		if err == nil {
 			return true
 		}
-		l.report.blocked(v1alpha1.ReasonAPIServerUnavailable, err.Error())
+		l.report.blocked(unavailable(err).Reason, err.Error())
 		l.log.Error(err, "Could not list the Jobs of the binding")
 		sleep(l.stop, l.deps.Clock, backoff.Step())
 	}
@@ -318,7 +331,8 @@ func (l *Loop) listExisting() error {
 func (l *Loop) keepHidden(ctx context.Context) {
 	for ctx.Err() == nil {
 		visibility := l.settings.Load().visibility()
-		sleep(ctx, l.deps.Clock, visibility/3)
+		// Twice in each third, so that an extension that fails is tried again before it is too late.
+		sleep(ctx, l.deps.Clock, min(visibility/6, longestTick))
 		l.held.extend(ctx, visibility)
 	}
 }

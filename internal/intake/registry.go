@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -38,6 +39,14 @@ type running struct {
 	done     chan struct{}
 }
 
+// end tells the loop to end. That its binding is gone counts also where it was told to end for another reason before.
+func (r *running) end(cause error) {
+	if errors.Is(cause, ErrBindingGone) {
+		r.loop.gone.Store(true)
+	}
+	r.stop(cause)
+}
+
 // NewRegistry makes an empty registry.
 func NewRegistry(deps *Dependencies, opener queue.Opener, log logr.Logger, changed func(types.NamespacedName)) *Registry {
 	return &Registry{deps: deps, opener: opener, log: log, changed: changed, running: map[types.NamespacedName]*running{}}
@@ -50,7 +59,7 @@ func (r *Registry) Start(ctx context.Context) error {
 	r.closed = true
 	var ending []*running
 	for _, each := range r.running {
-		each.stop(ErrStopping)
+		each.end(ErrStopping)
 		ending = append(ending, each)
 	}
 	r.mu.Unlock()
@@ -72,7 +81,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	key := client.ObjectKeyFromObject(settings.Binding)
 	wanted := identity{
 		uid:     settings.Binding.UID,
-		address: queue.Address{URL: settings.Binding.Spec.Queue.URL, Region: settings.Binding.Spec.Queue.Region},
+		address: queue.Address{URL: settings.Binding.Spec.Queue.URL, Region: settings.Binding.Spec.Queue.Region, Credentials: settings.Credentials},
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +94,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 		if current.identity.uid != wanted.uid {
 			cause = ErrBindingGone
 		}
-		current.stop(cause)
+		current.end(cause)
 		return Report{}, nil
 	}
 	if r.closed {
@@ -93,7 +102,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	}
 	opened, err := r.opener.Open(ctx, wanted.address)
 	if err != nil {
-		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: bounded(err.Error())}, nil
+		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: Bounded(err.Error())}, nil
 	}
 
 	stopping, stop := context.WithCancelCause(context.Background())
@@ -112,6 +121,16 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	return Report{}, opened
 }
 
+// Gone stops the loop of a binding that was deleted, at once: whoever hears of it first says so. The UID keeps it off the
+// loop of another binding of the same name.
+func (r *Registry) Gone(key types.NamespacedName, uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok && current.identity.uid == uid {
+		current.end(ErrBindingGone)
+	}
+}
+
 // Suspicions are those that the binding's loop has reported.
 func (r *Registry) Suspicions(key types.NamespacedName) int {
 	r.mu.Lock()
@@ -122,11 +141,12 @@ func (r *Registry) Suspicions(key types.NamespacedName) int {
 	return 0
 }
 
-// Stop stops the loop of a binding that is gone. It does not wait: a loop that is wanted again starts after its end.
-func (r *Registry) Stop(key types.NamespacedName) {
+// Stop stops the loop of a binding, if there is one, for ErrBindingGone or ErrQueueChanged. It does not wait: a loop that is
+// wanted again starts after its end.
+func (r *Registry) Stop(key types.NamespacedName, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if current, ok := r.running[key]; ok {
-		current.stop(ErrBindingGone)
+		current.end(cause)
 	}
 }

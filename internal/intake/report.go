@@ -86,6 +86,7 @@ func (r *reporter) asked(settings queue.Settings, err error, polling bool) {
 		}
 		switch {
 		case polling && r.receives == failing, polling && r.receives == answered && err != nil:
+		case r.receives == answered && queue.ReasonOf(err) == queue.AccessDenied: // for the numbers, not for the messages
 		case err != nil:
 			changed = report.queueFailed(err) || changed
 		default:
@@ -96,7 +97,7 @@ func (r *reporter) asked(settings queue.Settings, err error, polling bool) {
 }
 
 func (r *Report) queueFailed(err error) bool {
-	reason, message := string(queue.ReasonOf(err)), bounded(err.Error())
+	reason, message := string(queue.ReasonOf(err)), Bounded(err.Error())
 	if r.QueueHeard && r.QueueReason == reason && r.QueueMessage == message {
 		return false
 	}
@@ -120,7 +121,7 @@ func equalSettings(a, b queue.Settings) bool {
 
 func (r *reporter) blocked(reason, message string) {
 	r.set(func(report *Report) bool {
-		message = bounded(message)
+		message = Bounded(message)
 		if report.BlockedReason == reason && report.BlockedMessage == message {
 			return false
 		}

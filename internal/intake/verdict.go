@@ -78,10 +78,12 @@ func unavailable(err error) Verdict {
 // judgeForbidden tells apart what the API server all calls forbidden. Its words are all there is to go by.
 func judgeForbidden(text string, reject, hold func(string) Verdict) Verdict {
 	switch {
-	case strings.Contains(text, "exceeded quota"), strings.Contains(text, "status unknown for quota"):
+	case strings.Contains(text, "exceeded quota"), strings.Contains(text, "status unknown for quota"), strings.Contains(text, "insufficient quota"):
 		return hold(v1alpha1.ReasonQuotaExceeded)
 	case strings.Contains(text, `User "`) && strings.Contains(text, `" cannot `), strings.Contains(text, "cannot set blockOwnerDeletion"):
 		return hold(v1alpha1.ReasonForbidden)
+	case strings.Contains(text, "not yet ready to handle request"): // an admission plugin of an API server that has just started
+		return hold(v1alpha1.ReasonAPIServerUnavailable)
 	case strings.Contains(text, "being terminated"):
 		return hold(v1alpha1.ReasonNamespaceTerminating)
 	}

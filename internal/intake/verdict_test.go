@@ -44,6 +44,8 @@ func TestJudge(t *testing.T) {
 		"quota":                           {forbidden("pings-x", "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=1, limited: count/jobs.batch=1"), Hold, v1alpha1.ReasonQuotaExceeded},
 		"quota not computed yet":          {forbidden("pings-x", "status unknown for quota: jobs, resources: count/jobs.batch"), Hold, v1alpha1.ReasonQuotaExceeded},
 		"quota changed meanwhile":         {apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "jobs", errors.New("the object has been modified")), Hold, v1alpha1.ReasonAPIServerUnavailable},
+		"quota not to be had":             {forbidden("pings-x", "insufficient quota to consume: count/jobs.batch"), Hold, v1alpha1.ReasonQuotaExceeded},
+		"admission not ready yet":         {forbidden("pings-x", "not yet ready to handle request"), Hold, v1alpha1.ReasonAPIServerUnavailable},
 		"RBAC":                            {forbidden("", `User "system:serviceaccount:a:b" cannot create resource "jobs" in API group "batch" in the namespace "batch"`), Hold, v1alpha1.ReasonForbidden},
 		"RBAC for the owner reference":    {forbidden("pings-x", "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"), Hold, v1alpha1.ReasonForbidden},
 		"credentials expired":             {apierrors.NewUnauthorized("token expired"), Hold, v1alpha1.ReasonForbidden},

@@ -23,7 +23,7 @@ func (l *Loop) watchQueue(ctx context.Context) {
 		}
 		l.report.asked(settings, err, l.polling.Load())
 		interval := idleInterval
-		if err != nil || settings.VisibleMessages > 0 || settings.InFlightMessages > 0 {
+		if err == nil && (settings.VisibleMessages > 0 || settings.InFlightMessages > 0) {
 			interval = busyInterval
 		}
 		select {

@@ -35,9 +35,10 @@ type Record struct {
 	Files bool
 	// Deleting is whether the Job is being deleted.
 	Deleting bool
-	// Requeued is whether the Job failed and its message was sent again.
-	Requeued bool
-	Created  time.Time
+	// Sent is whether the Job failed and its message was sent again. Requeued is whether its successor will be known
+	// too, so that the Job goes when that is there.
+	Sent, Requeued bool
+	Created        time.Time
 	// Finished, Reason and Message are those of the final condition.
 	Finished time.Time
 	Reason   string
@@ -76,7 +77,8 @@ func Observe(job *batchv1.Job) Record {
 		ready := job.Status.Ready != nil && *job.Status.Ready > 0
 		record.Pending = !suspended && !ready
 	case Failed:
-		_, record.Requeued = job.Annotations[v1alpha1.AnnotationRequeuedAt]
+		_, record.Sent = job.Annotations[v1alpha1.AnnotationRequeuedAt]
+		record.Requeued = record.Sent && job.Annotations[v1alpha1.AnnotationUntied] == ""
 	}
 	return record
 }
@@ -98,7 +100,7 @@ func Trim(object any) (any, error) {
 		return object, nil
 	}
 	kept := map[string]string{}
-	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt} {
+	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied} {
 		if value, ok := job.Annotations[key]; ok {
 			kept[key] = value
 		}

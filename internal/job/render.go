@@ -48,6 +48,13 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message) (*batchv1.Job, error) {
 	lineage := LineageOf(message)
 	template := binding.Spec.JobTemplate.DeepCopy()
+	for _, keys := range []map[string]string{
+		template.Metadata.Labels, template.Metadata.Annotations,
+		template.Spec.Template.Labels, template.Spec.Template.Annotations,
+	} {
+		// A template that was taken from a Job must not tell of that Job's message.
+		maps.DeleteFunc(keys, func(key, _ string) bool { return strings.HasPrefix(key, v1alpha1.KeyPrefix) })
+	}
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            lineage.JobName(binding.Name, binding.UID),

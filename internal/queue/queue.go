@@ -79,6 +79,16 @@ type Address struct {
 	URL string
 	// Region is the AWS region, or empty to take it from the URL or the environment.
 	Region string
+	// Credentials are the identity to use; the zero value is the operator's own.
+	Credentials Credentials
+}
+
+// Credentials are an AWS identity: a role, or keys.
+type Credentials struct {
+	// RoleARN is the role to assume, with ExternalID.
+	RoleARN, ExternalID string
+	// AccessKeyID, SecretAccessKey and, for temporary ones, SessionToken are keys.
+	AccessKeyID, SecretAccessKey, SessionToken string
 }
 
 // Opener opens queues. Opening asks the queue nothing; it fails with an *Error of reason InvalidQueue or

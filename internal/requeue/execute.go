@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,8 @@ import (
 const (
 	// parallel is how many Jobs are requeued at a time.
 	parallel = 16
+	// clockSkew is how far the clock that tells when Jobs failed may be ahead of ours.
+	clockSkew = 5 * time.Second
 	// pageSize is how many whole Jobs are read at a time. Each may hold a megabyte.
 	pageSize = 50
 )
@@ -68,22 +71,33 @@ type execution struct {
 	queue   queue.Queue
 	fifo    bool
 
+	// gaveUp is whether something failed that will fail for the next Job too. What is under way is finished.
+	gaveUp atomic.Bool
+
 	mu      sync.Mutex
 	outcome Outcome
 }
 
+func (x *execution) giveUp(err error) error {
+	x.gaveUp.Store(true)
+	return err
+}
+
 func (x *execution) named(ctx context.Context, names []string) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group := errgroup.Group{}
 	group.SetLimit(parallel)
 	for _, name := range names {
 		group.Go(func() error {
+			if x.gaveUp.Load() {
+				return nil
+			}
 			existing := &batchv1.Job{}
 			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
 			switch {
 			case apierrors.IsNotFound(err):
 				x.refuse(name, v1alpha1.RefusedNotFound, "there is no Job of this name in the namespace")
 			case err != nil:
-				return fmt.Errorf("read Job %s: %w", name, err)
+				return x.giveUp(fmt.Errorf("read Job %s: %w", name, err))
 			default:
 				// The user asks for this very Job: it is sent again even if it was sent before, as that message may be lost.
 				if err := x.requeue(ctx, existing); err != nil {
@@ -110,14 +124,19 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 		if err := x.Reader.List(ctx, list, options...); err != nil {
 			return fmt.Errorf("list Jobs: %w", err)
 		}
-		group, ctx := errgroup.WithContext(ctx)
+		group := errgroup.Group{}
 		group.SetLimit(parallel)
 		for i := range list.Items {
 			record := job.Observe(&list.Items[i])
-			if job.Owner(&list.Items[i]) != x.binding.UID || record.State != job.Failed || record.Requeued || record.Deleting || record.Finished.After(intent.Before) {
+			if job.Owner(&list.Items[i]) != x.binding.UID || record.State != job.Failed || record.Sent || record.Deleting || record.Finished.After(intent.Before.Add(clockSkew)) {
 				continue
 			}
-			group.Go(func() error { return x.requeue(ctx, &list.Items[i]) })
+			group.Go(func() error {
+				if x.gaveUp.Load() {
+					return nil
+				}
+				return x.requeue(ctx, &list.Items[i])
+			})
 		}
 		if err := group.Wait(); err != nil {
 			return err
@@ -145,7 +164,7 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 	}
 	secrets, err := x.secrets(ctx, failed)
 	if err != nil {
-		return err
+		return x.giveUp(err)
 	}
 	message, tied, err := job.NextAttempt(failed, secrets, x.fifo)
 	if err != nil {
@@ -157,10 +176,10 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 			x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
 			return nil
 		}
-		return fmt.Errorf("send the message of Job %s: %w", failed.Name, err)
+		return x.giveUp(fmt.Errorf("send the message of Job %s: %w", failed.Name, err))
 	}
-	if err := x.mark(ctx, failed); err != nil {
-		return fmt.Errorf("mark Job %s: %w", failed.Name, err)
+	if err := x.mark(ctx, failed, tied); err != nil {
+		return x.giveUp(fmt.Errorf("mark Job %s: %w", failed.Name, err))
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -195,10 +214,14 @@ func (x *execution) secrets(ctx context.Context, failed *batchv1.Job) ([]corev1.
 }
 
 // mark notes on the Job that its message was sent. The UID keeps it off another Job of the same name.
-func (x *execution) mark(ctx context.Context, failed *batchv1.Job) error {
+func (x *execution) mark(ctx context.Context, failed *batchv1.Job, tied bool) error {
+	annotations := map[string]string{v1alpha1.AnnotationRequeuedAt: x.Clock.Now().UTC().Format(time.RFC3339)}
+	if !tied {
+		annotations[v1alpha1.AnnotationUntied] = "true"
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid":         failed.UID,
-		"annotations": map[string]string{v1alpha1.AnnotationRequeuedAt: x.Clock.Now().UTC().Format(time.RFC3339)},
+		"annotations": annotations,
 	}})
 	if err != nil {
 		return err

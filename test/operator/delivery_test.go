@@ -577,3 +577,23 @@ var _ = Describe("A template that comes to be refused", func() {
 		Expect(w.queue.numbers(ctx)()[0]).NotTo(Equal("0"))
 	})
 })
+
+var _ = Describe("Credentials in a Secret", func() {
+	It("are waited for, and used once they are there", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		w.queue.sendMany(ctx, 2)
+		binding := w.binding(ctx, func(b *v1alpha1.QueueBinding) {
+			b.Spec.Queue.Credentials = &v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "pings-aws"}}
+		})
+		Eventually(status(ctx, binding)).Should(ready(And(HavePrefix("False CredentialsUnavailable"), ContainSubstring("pings-aws"))))
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "pings-aws"},
+			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "key"},
+		}
+		Expect(k8s.Create(ctx, secret)).To(Succeed())
+		Eventually(status(ctx, binding)).Should(ready(ContainSubstring("needs the keys")))
+		secret.StringData = map[string]string{"AWS_SECRET_ACCESS_KEY": "secret"}
+		Expect(k8s.Update(ctx, secret)).To(Succeed())
+		Eventually(status(ctx, binding)).Should(And(counts(0, 2, 0, 0), ready(HavePrefix("True Running"))))
+	})
+})

@@ -15,7 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -33,71 +36,101 @@ const (
 	connectionsPerHost = 1024
 )
 
-// Opener opens queues with the operator's own AWS identity, as the SDK finds it: environment, web identity, Pod
-// identity, instance profile.
+// Opener opens queues, with the identity that the address names, else with the operator's own as the SDK finds it:
+// environment, web identity, Pod identity, instance profile.
 type Opener struct {
-	loadOnce sync.Once
-	base     aws.Config
-	loadErr  error
-
 	mu      sync.Mutex
+	loaded  bool
+	base    aws.Config
 	clients map[clientKey]*sqs.Client
 }
 
 // clientKey is what clients differ in. Queues with the same key share a client and its connections.
 type clientKey struct{ region, endpoint string }
 
-// NewOpener makes an Opener. It reads the environment at the first Open.
+// NewOpener makes an Opener. It reads the environment at the first Open, again at the next where that fails.
 func NewOpener() *Opener {
 	return &Opener{clients: map[clientKey]*sqs.Client{}}
 }
 
 // Open implements queue.Opener.
 func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, error) {
-	o.loadOnce.Do(func() {
-		o.base, o.loadErr = config.LoadDefaultConfig(ctx,
-			config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-				t.MaxIdleConns = 0
-				t.MaxIdleConnsPerHost = connectionsPerHost
-			})),
-			config.WithRetryer(func() aws.Retryer {
-				return retry.NewStandard(func(r *retry.StandardOptions) {
-					r.MaxAttempts = maxAttempts
-					r.MaxBackoff = maxRetryDelay
-					// The SDK's token bucket is shared by all bindings: one broken queue would take the retries of all.
-					r.RateLimiter = noRateLimit{}
-				})
-			}))
-		if o.base.Credentials != nil {
-			o.base.Credentials = aws.NewCredentialsCache(credentials{o.base.Credentials})
-		}
-	})
-	if o.loadErr != nil {
-		return nil, queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of the operator: %w", o.loadErr)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.load(ctx); err != nil {
+		return nil, err
 	}
-
 	key, err := o.keyOf(address)
 	if err != nil {
 		return nil, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	if address.Credentials != (queue.Credentials{}) {
+		// Not kept for others: identities come and go, and connections are shared anyway.
+		return &sqsQueue{client: o.newClient(key, o.identity(key, address.Credentials)), url: address.URL}, nil
+	}
 	client, ok := o.clients[key]
 	if !ok {
-		client = sqs.NewFromConfig(o.base, func(options *sqs.Options) {
-			options.Region = key.region
-			if key.endpoint != "" {
-				options.BaseEndpoint = aws.String(key.endpoint)
-			}
-		})
+		client = o.newClient(key, o.base.Credentials)
 		o.clients[key] = client
 	}
 	return &sqsQueue{client: client, url: address.URL}, nil
 }
 
+// load reads the operator's own configuration.
+func (o *Opener) load(ctx context.Context) error {
+	if o.loaded {
+		return nil
+	}
+	base, err := config.LoadDefaultConfig(ctx,
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns = 0
+			t.MaxIdleConnsPerHost = connectionsPerHost
+		})),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(r *retry.StandardOptions) {
+				r.MaxAttempts = maxAttempts
+				r.MaxBackoff = maxRetryDelay
+				// The SDK's token bucket is shared by all bindings: one broken queue would take the retries of all.
+				r.RateLimiter = noRateLimit{}
+			})
+		}))
+	if err != nil {
+		return queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of the operator: %w", err)
+	}
+	if base.Credentials != nil {
+		base.Credentials = aws.NewCredentialsCache(marked{base.Credentials, "the operator"})
+	}
+	o.base, o.loaded = base, true
+	return nil
+}
+
+func (o *Opener) newClient(key clientKey, identity aws.CredentialsProvider) *sqs.Client {
+	return sqs.NewFromConfig(o.base, func(options *sqs.Options) {
+		options.Region, options.Credentials = key.region, identity
+		if key.endpoint != "" {
+			options.BaseEndpoint = aws.String(key.endpoint)
+		}
+	})
+}
+
+// identity is a binding's own.
+func (o *Opener) identity(key clientKey, c queue.Credentials) aws.CredentialsProvider {
+	if c.RoleARN == "" {
+		return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
+	}
+	client := sts.NewFromConfig(o.base, func(options *sts.Options) { options.Region = key.region })
+	return aws.NewCredentialsCache(marked{stscreds.NewAssumeRoleProvider(client, c.RoleARN, func(options *stscreds.AssumeRoleOptions) {
+		options.ExternalID = aws.String(c.ExternalID)
+		options.RoleSessionName = "queuebinding"
+	}), "role " + c.RoleARN})
+}
+
 // awsHost finds the region in the hosts that AWS gives to queues: sqs.<region>.amazonaws.com, its dual-stack and FIPS
-// forms, the older <region>.queue.amazonaws.com, and VPC endpoints.
-var awsHost = regexp.MustCompile(`^(?:.+\.)?(?:sqs(?:-fips)?\.([a-z0-9-]+)(\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.aws)|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?|queue\.amazonaws\.com)$`)
+// forms, VPC endpoints, and the older <region>.queue.amazonaws.com.
+var awsHost = regexp.MustCompile(`^(?:` +
+	`(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.([a-z0-9-]+)(\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.aws)` +
+	`|([a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?` +
+	`|queue\.amazonaws\.com)$`)
 
 func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 	parsed, err := url.Parse(address.URL)
@@ -135,13 +168,16 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 	return key, nil
 }
 
-// credentials marks the errors of a credentials provider, which the SDK leaves untyped.
-type credentials struct{ aws.CredentialsProvider }
+// marked marks the errors of a credentials provider, which the SDK leaves untyped.
+type marked struct {
+	aws.CredentialsProvider
+	whose string
+}
 
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	found, err := c.CredentialsProvider.Retrieve(ctx)
+func (m marked) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := m.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
-		return found, queue.Errorf(queue.CredentialsUnavailable, "AWS credentials of the operator: %w", err)
+		return found, queue.Errorf(queue.CredentialsUnavailable, "AWS credentials of %s: %w", m.whose, plain(err))
 	}
 	return found, nil
 }

@@ -29,7 +29,12 @@ type sqsQueue struct {
 	mu            sync.Mutex
 	deadLetterARN string // of deadLetterURL
 	deadLetterURL string
+	// deadLetterAfter is when to ask again after a dead-letter queue could not be counted.
+	deadLetterAfter time.Time
 }
+
+// deadLetterAgain is how long a dead-letter queue that cannot be counted is not asked again.
+const deadLetterAgain = 5 * time.Minute
 
 // Receive implements queue.Queue.
 func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
@@ -48,7 +53,7 @@ func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time
 		},
 	})
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(err, queue.InvalidQueue)
 	}
 	messages := make([]queue.Message, 0, len(output.Messages))
 	for i := range output.Messages {
@@ -127,7 +132,7 @@ func inBatches(handles []string, do func(handles []string) ([]types.BatchResultE
 		batch := handles[from:min(from+queue.MaxBatch, len(handles))]
 		failed, err := do(batch)
 		if err != nil {
-			err = classify(err)
+			err = classify(err, queue.ReceiptHandleInvalid)
 			for i := range batch {
 				errs[from+i] = err
 			}
@@ -138,7 +143,7 @@ func inBatches(handles []string, do func(handles []string) ([]types.BatchResultE
 			if err != nil || i < 0 || i >= len(batch) {
 				continue
 			}
-			errs[from+i] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message))
+			errs[from+i] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message), queue.ReceiptHandleInvalid)
 		}
 	}
 	return errs
@@ -171,7 +176,7 @@ func (q *sqsQueue) Send(ctx context.Context, message queue.Outgoing) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	if _, err := q.client.SendMessage(ctx, input); err != nil {
-		return classify(err)
+		return classify(err, queue.InvalidMessage)
 	}
 	return nil
 }
@@ -185,7 +190,7 @@ func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
 		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
 	if err != nil {
-		return queue.Settings{}, classify(err)
+		return queue.Settings{}, classify(err, queue.InvalidQueue)
 	}
 	number := func(name types.QueueAttributeName) int64 {
 		n, _ := strconv.ParseInt(output.Attributes[string(name)], 10, 64) // absent is 0
@@ -213,40 +218,39 @@ func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
 // deadLetterMessages counts the messages in the dead-letter queue. It needs rights on that queue that the operator can
 // do without, so that an error only leaves the number out.
 func (q *sqsQueue) deadLetterMessages(ctx context.Context, deadLetterARN string) *int64 {
-	url, err := q.urlOf(ctx, deadLetterARN)
-	if err != nil {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if time.Now().Before(q.deadLetterAfter) {
 		return nil
 	}
-	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl:       &url,
-		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages},
-	})
+	n, err := q.countDeadLetters(ctx, deadLetterARN)
 	if err != nil {
-		return nil
-	}
-	n, err := strconv.ParseInt(output.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
-	if err != nil {
+		q.deadLetterAfter = time.Now().Add(deadLetterAgain)
 		return nil
 	}
 	return &n
 }
 
-func (q *sqsQueue) urlOf(ctx context.Context, queueARN string) (string, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.deadLetterARN == queueARN {
-		return q.deadLetterURL, nil
+func (q *sqsQueue) countDeadLetters(ctx context.Context, deadLetterARN string) (int64, error) {
+	if q.deadLetterARN != deadLetterARN {
+		parsed, err := arn.Parse(deadLetterARN)
+		if err != nil {
+			return 0, fmt.Errorf("ARN of the dead-letter queue: %w", err)
+		}
+		output, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parsed.Resource, QueueOwnerAWSAccountId: &parsed.AccountID})
+		if err != nil {
+			return 0, err
+		}
+		q.deadLetterARN, q.deadLetterURL = deadLetterARN, aws.ToString(output.QueueUrl)
 	}
-	parsed, err := arn.Parse(queueARN)
+	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl:       &q.deadLetterURL,
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages},
+	})
 	if err != nil {
-		return "", fmt.Errorf("ARN of the dead-letter queue: %w", err)
+		return 0, err
 	}
-	output, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parsed.Resource, QueueOwnerAWSAccountId: &parsed.AccountID})
-	if err != nil {
-		return "", classify(err)
-	}
-	q.deadLetterARN, q.deadLetterURL = queueARN, aws.ToString(output.QueueUrl)
-	return q.deadLetterURL, nil
+	return strconv.ParseInt(output.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
 }
 
 // seconds rounds up, as a timeout of half a second must not become none.

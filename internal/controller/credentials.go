@@ -1,0 +1,108 @@
+package controller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// The keys of a Secret that holds credentials.
+const (
+	keyAccessKeyID     = "AWS_ACCESS_KEY_ID"
+	keySecretAccessKey = "AWS_SECRET_ACCESS_KEY"
+	keySessionToken    = "AWS_SESSION_TOKEN"
+)
+
+// A Secret is read again after credentialsLast, or after credentialsAgain where it was of no use. It is not watched: that
+// would take the right to list all Secrets.
+const (
+	credentialsLast  = 30 * time.Second
+	credentialsAgain = 5 * time.Second
+)
+
+// identities finds the AWS identities of bindings.
+type identities struct {
+	reader client.Reader
+	now    func() time.Time
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]identity
+}
+
+// identity is what was last read of a Secret.
+type identity struct {
+	secret      string
+	read        time.Time
+	credentials queue.Credentials
+	err         error
+}
+
+func (i identity) lasts() time.Duration {
+	if i.err != nil {
+		return credentialsAgain
+	}
+	return credentialsLast
+}
+
+// of is the identity of a binding, and after how long to ask again; 0 is never. Its error is a *queue.Error of reason
+// CredentialsUnavailable.
+func (s *identities) of(ctx context.Context, binding *v1alpha1.QueueBinding) (queue.Credentials, time.Duration, error) {
+	wanted := binding.Spec.Queue.Credentials
+	switch {
+	case wanted == nil:
+		return queue.Credentials{}, 0, nil
+	case wanted.SecretRef == nil:
+		return queue.Credentials{RoleARN: wanted.RoleARN, ExternalID: "queuebinding:" + binding.Namespace + "/" + binding.Name}, 0, nil
+	}
+	key := client.ObjectKeyFromObject(binding)
+	s.mu.Lock()
+	found, ok := s.known[key]
+	s.mu.Unlock()
+	if !ok || found.secret != wanted.SecretRef.Name || s.now().Sub(found.read) >= found.lasts() {
+		before := found
+		found = identity{secret: wanted.SecretRef.Name, read: s.now()}
+		found.credentials, found.err = s.read(ctx, types.NamespacedName{Namespace: binding.Namespace, Name: found.secret})
+		if ok && found.err != nil && before.secret == found.secret && before.err == nil && queue.ReasonOf(found.err) == queue.Unreachable {
+			found = before // the API server is in trouble, and the Secret may well be as it was
+			found.read = s.now()
+		}
+		s.mu.Lock()
+		s.known[key] = found
+		s.mu.Unlock()
+	}
+	return found.credentials, found.lasts(), found.err
+}
+
+func (s *identities) read(ctx context.Context, key types.NamespacedName) (queue.Credentials, error) {
+	secret := &corev1.Secret{}
+	err := s.reader.Get(ctx, key, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return queue.Credentials{}, queue.Errorf(queue.CredentialsUnavailable, "there is no Secret %s in the namespace: create it with the keys %s and %s", key.Name, keyAccessKeyID, keySecretAccessKey)
+	case err != nil:
+		return queue.Credentials{}, queue.Errorf(queue.Unreachable, "read Secret %s: %w", key.Name, err)
+	}
+	found := queue.Credentials{
+		AccessKeyID:     string(secret.Data[keyAccessKeyID]),
+		SecretAccessKey: string(secret.Data[keySecretAccessKey]),
+		SessionToken:    string(secret.Data[keySessionToken]),
+	}
+	if found.AccessKeyID == "" || found.SecretAccessKey == "" {
+		return queue.Credentials{}, queue.Errorf(queue.CredentialsUnavailable, "Secret %s needs the keys %s and %s", key.Name, keyAccessKeyID, keySecretAccessKey)
+	}
+	return found, nil
+}
+
+func (s *identities) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, key)
+}

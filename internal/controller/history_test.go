@@ -1,0 +1,98 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+// aJob has a message of its own, named like the Job, and finished at a number of seconds.
+func aJob(name string, state job.State, finished int, change ...func(*record)) record {
+	r := record{Name: name, State: state, Lineage: job.Lineage{Root: name, Attempt: 1}, Created: time.Unix(int64(finished), 0), Finished: time.Unix(int64(finished), 0)}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func attempt(root string, n int) func(*record) {
+	return func(r *record) { r.Lineage = job.Lineage{Root: root, Attempt: n} }
+}
+
+func requeued(r *record) { r.Sent, r.Requeued = true, true }
+
+func untied(r *record) { r.Sent = true }
+
+func names(records []record) string {
+	var all []string
+	for _, r := range records {
+		all = append(all, r.Name)
+	}
+	return fmt.Sprint(all)
+}
+
+func TestHistory(t *testing.T) {
+	for name, tc := range map[string]struct {
+		records                                             []record
+		wantFailed, wantRequeued, wantSuperseded, wantSpent string
+	}{
+		"nothing": {nil, "[]", "[]", "[]", "[]"},
+		"a failed Job stays": {
+			[]record{aJob("a", job.Failed, 1)}, "[a]", "[]", "[]", "[]",
+		},
+		"a requeued one is not counted, and stays": {
+			[]record{aJob("a", job.Failed, 1, requeued)}, "[]", "[a]", "[]", "[]",
+		},
+		"one whose successor will not be known is counted": {
+			[]record{aJob("a", job.Failed, 1, untied)}, "[a]", "[]", "[]", "[]",
+		},
+		"its successor lets it go": {
+			[]record{aJob("a", job.Failed, 1, requeued), aJob("b", job.Active, 0, attempt("a", 2))}, "[]", "[]", "[a]", "[]",
+		},
+		"also where the crash came before the mark": {
+			[]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2, attempt("a", 2))}, "[b]", "[]", "[a]", "[]",
+		},
+		"the successor of another message does not": {
+			[]record{aJob("a", job.Failed, 1, requeued), aJob("b", job.Active, 0, attempt("c", 2))}, "[]", "[a]", "[]", "[]",
+		},
+		"a Job that lost its lineage is nobody's successor": {
+			[]record{aJob("a", job.Failed, 1, attempt("", 0)), aJob("b", job.Failed, 2, attempt("", 0))}, "[a b]", "[]", "[]", "[]",
+		},
+		"the oldest succeeded ones go": {
+			[]record{aJob("c", job.Succeeded, 3), aJob("a", job.Succeeded, 1), aJob("b", job.Succeeded, 2)}, "[]", "[]", "[]", "[a]",
+		},
+		"failed ones do not, by default": {
+			[]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2), aJob("c", job.Failed, 3)}, "[a b c]", "[]", "[]", "[]",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := &v1alpha1.QueueBindingSpec{SuccessfulJobsHistoryLimit: new(int32(2)), FailedJobsHistoryLimit: new(int32(2))}
+			h := historyOf(tc.records)
+			got := []string{names(h.failed), names(h.requeued), names(h.superseded), names(h.beyondLimits(spec))}
+			if want := []string{tc.wantFailed, tc.wantRequeued, tc.wantSuperseded, tc.wantSpent}; !slices.Equal(got, want) {
+				t.Errorf("failed, requeued, superseded, beyond the limits: got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestFailedJobsPolicy(t *testing.T) {
+	h := historyOf([]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2), aJob("c", job.Failed, 3)})
+	for policy, want := range map[v1alpha1.FailedJobsPolicy]struct {
+		spent string
+		stops bool
+	}{
+		"":                              {"[]", true},
+		v1alpha1.PauseAtFailedJobsLimit: {"[]", true},
+		v1alpha1.DeleteOldestFailedJobs: {"[a]", false},
+	} {
+		spec := &v1alpha1.QueueBindingSpec{FailedJobsHistoryLimit: new(int32(2)), FailedJobsPolicy: policy}
+		if got := names(h.beyondLimits(spec)); got != want.spent || h.atFailedLimit(spec) != want.stops {
+			t.Errorf("%q: deletes %s, stops %t; want %s, %t", policy, got, h.atFailedLimit(spec), want.spent, want.stops)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// memory is a queue whose time is the test's. It is for faults and for time; what SQS does is tested with the emulator.
+type memory struct {
+	mu       sync.Mutex
+	messages []*stored
+}
+
+type stored struct {
+	queue.Message
+	visibleAt time.Time
+	deleted   bool
+}
+
+func (m *memory) send(bodies ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, body := range bodies {
+		m.messages = append(m.messages, &stored{Message: queue.Message{ID: "message-" + body, Body: body}})
+	}
+}
+
+func (m *memory) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
+	for deadline := time.Now().Add(wait); ; {
+		if messages := m.take(limit, visibility); len(messages) > 0 || !time.Now().Before(deadline) {
+			return messages, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (m *memory) take(limit int, visibility time.Duration) []queue.Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var taken []queue.Message
+	for _, s := range m.messages {
+		if len(taken) < limit && !s.deleted && !time.Now().Before(s.visibleAt) {
+			s.ReceiveCount++
+			s.ReceiptHandle = fmt.Sprintf("%s/%d", s.ID, s.ReceiveCount)
+			s.visibleAt = time.Now().Add(visibility)
+			taken = append(taken, s.Message)
+		}
+	}
+	return taken
+}
+
+func (m *memory) Delete(_ context.Context, handles []string) []error {
+	return m.each(handles, func(s *stored) { s.deleted = true })
+}
+
+func (m *memory) ChangeVisibility(_ context.Context, handles []string, timeout time.Duration) []error {
+	return m.each(handles, func(s *stored) { s.visibleAt = time.Now().Add(timeout) })
+}
+
+func (m *memory) each(handles []string, do func(*stored)) []error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	errs := make([]error, len(handles))
+	for i, handle := range handles {
+		errs[i] = queue.Errorf(queue.ReceiptHandleInvalid, "no such handle")
+		for _, s := range m.messages {
+			if s.ReceiptHandle == handle {
+				do(s)
+				errs[i] = nil
+			}
+		}
+	}
+	return errs
+}
+
+func (m *memory) Send(context.Context, queue.Outgoing) error { return nil }
+
+func (m *memory) Settings(context.Context) (queue.Settings, error) { return queue.Settings{}, nil }
+
+// left are the messages that are not deleted, and the most often that one was received.
+func (m *memory) left() (left, receives int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.messages {
+		if !s.deleted {
+			left++
+		}
+		receives = max(receives, s.ReceiveCount)
+	}
+	return left, receives
+}
+
+// bench runs one loop against an API server whose faults the test chooses.
+type bench struct {
+	t       *testing.T
+	queue   *memory
+	loop    *Loop
+	ledgers *Ledgers
+	binding *v1alpha1.QueueBinding
+	client  client.WithWatch
+	stop    context.CancelCauseFunc
+	done    chan struct{}
+
+	mu sync.Mutex
+	// fault, where there is one, replaces the creation of an object. It may call create.
+	fault   func(create func() error, object client.Object) error
+	created map[string]int
+}
+
+// run runs a test with a loop of its own in a time of its own. Jobs are seen as soon as they are created, unless hide is set.
+func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		scheme := runtime.NewScheme()
+		for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
+			if err := add(scheme); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := &bench{t: t, queue: &memory{}, created: map[string]int{}, done: make(chan struct{})}
+		b.ledgers = NewLedgers(clock.RealClock{})
+		b.client = fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
+		b.binding = &v1alpha1.QueueBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: "pings", UID: "the-binding"},
+			Spec: v1alpha1.QueueBindingSpec{
+				Queue:       v1alpha1.Queue{URL: "https://sqs.eu-west-1.amazonaws.com/123456789012/pings", VisibilityTimeoutSeconds: new(int32(30))},
+				Concurrency: v1alpha1.Concurrency{MaxActiveJobs: new(int32(2))},
+			},
+		}
+		if change != nil {
+			change(b.binding)
+		}
+		stopping, stop := context.WithCancelCause(t.Context())
+		b.stop = stop
+		b.loop = newLoop(stopping, &Dependencies{
+			Client: b.client, Reader: b.client, Recorder: events.NewFakeRecorder(1000), Ledgers: b.ledgers,
+			Clock: clock.RealClock{}, Creates: make(chan struct{}, 32),
+		}, logr.Discard(), b.settings(), b.queue, func() {})
+		go func() {
+			b.loop.run()
+			close(b.done)
+		}()
+		test(b)
+		stop(ErrStopping)
+		<-b.done
+	})
+}
+
+func (b *bench) settings() *Settings {
+	return &Settings{Binding: b.binding.DeepCopy(), Variables: &job.Variables{}, Paused: b.binding.Spec.Suspend}
+}
+
+// edit changes the binding and gives the loop the new settings.
+func (b *bench) edit(change func(*v1alpha1.QueueBinding)) {
+	change(b.binding)
+	b.loop.update(b.settings())
+}
+
+func (b *bench) setFault(fault func(create func() error, object client.Object) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fault = fault
+}
+
+func (b *bench) create(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+	b.mu.Lock()
+	fault := b.fault
+	b.mu.Unlock()
+	create := func() error {
+		object.SetUID("uid-of-" + object.GetUID() + "x")
+		if err := c.Create(ctx, object, options...); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		b.created[object.GetName()]++
+		b.mu.Unlock()
+		if made, ok := object.(*batchv1.Job); ok {
+			b.ledgers.Observe(b.binding.UID, job.Observe(made))
+		}
+		return nil
+	}
+	if fault != nil {
+		return fault(create, object)
+	}
+	return create()
+}
+
+// jobs are the Jobs that were created, and the most often that one was.
+func (b *bench) jobs() (names []string, most int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, n := range b.created {
+		names = append(names, name)
+		most = max(most, n)
+	}
+	return names, most
+}
+
+// finish deletes a Job as history does, so that its slot is free.
+func (b *bench) finish(name string) {
+	b.t.Helper()
+	existing := &batchv1.Job{}
+	if err := b.client.Get(b.t.Context(), client.ObjectKey{Namespace: "batch", Name: name}, existing); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.client.Delete(b.t.Context(), existing); err != nil {
+		b.t.Fatal(err)
+	}
+	b.ledgers.Forget(b.binding.UID, name, existing.UID)
+}

@@ -1,0 +1,189 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+var errQuota = apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, "x", errors.New("exceeded quota: jobs"))
+
+// refused has every creation refused.
+func refused(func() error, client.Object) error { return errQuota }
+
+// P5: an hour of refusals costs no message a second receive, which redrive policies count.
+func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.setFault(refused)
+		b.queue.send("a", "b", "c")
+		time.Sleep(time.Hour)
+		if left, receives := b.queue.left(); left != 3 || receives != 1 {
+			t.Fatalf("%d messages left, received up to %d times; want 3, once", left, receives)
+		}
+		if report := b.loop.report.snapshot(); report.BlockedReason != v1alpha1.ReasonQuotaExceeded {
+			t.Errorf("reported %q", report.BlockedReason)
+		}
+		b.setFault(nil)
+		time.Sleep(2 * time.Minute)
+		if names, most := b.jobs(); len(names) != 2 || most != 1 {
+			t.Errorf("%d Jobs, one of them made %d times; want 2, once", len(names), most)
+		}
+	})
+}
+
+// A message is hidden again in time also where the visibility timeout was lowered while it was held.
+func TestAShorterVisibilityTimeoutIsKeptToo(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(3600)) }, func(b *bench) {
+		b.setFault(refused)
+		b.queue.send("a")
+		time.Sleep(time.Minute)
+		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Queue.VisibilityTimeoutSeconds = new(int32(3)) })
+		b.queue.send("b")
+		time.Sleep(time.Hour * 2)
+		if _, receives := b.queue.left(); receives != 1 {
+			t.Errorf("received %d times", receives)
+		}
+	})
+}
+
+func TestABindingThatWasSuspendedWhileRefusedGoesOnAfterwards(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.setFault(refused)
+		b.queue.send("a", "b")
+		time.Sleep(time.Minute)
+		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Suspend = true })
+		time.Sleep(time.Minute)
+		b.setFault(nil)
+		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Suspend = false })
+		time.Sleep(2 * time.Minute)
+		if names, _ := b.jobs(); len(names) != 2 {
+			t.Errorf("%d Jobs, want 2", len(names))
+		}
+	})
+}
+
+// P3: a create that takes long keeps its slot, however long.
+func TestASlowCreateKeepsItsSlot(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.setFault(func(create func() error, _ client.Object) error {
+			time.Sleep(requestTimeout - time.Second)
+			return create()
+		})
+		b.queue.send("a", "b", "c", "d", "e")
+		time.Sleep(5 * time.Minute)
+		if names, _ := b.jobs(); len(names) != 2 {
+			t.Errorf("%d Jobs with a limit of 2", len(names))
+		}
+	})
+}
+
+// P2: a Job whose creation was not answered is not made anew when it has run and is gone by the next try.
+func TestAJobThatWasSeenIsNotMadeAgain(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		lost := true
+		b.setFault(func(create func() error, object client.Object) error {
+			if !lost {
+				return create()
+			}
+			lost = false
+			if err := create(); err != nil {
+				return err
+			}
+			b.finish(object.GetName())
+			return context.DeadlineExceeded
+		})
+		b.queue.send("a")
+		time.Sleep(2 * time.Minute)
+		names, most := b.jobs()
+		if left, _ := b.queue.left(); len(names) != 1 || most != 1 || left != 0 {
+			t.Errorf("%d Jobs, made up to %d times, %d messages left; want 1, once, none", len(names), most, left)
+		}
+	})
+}
+
+// P2: a message that comes back after its Job is gone is not run again.
+func TestAMessageThatComesBackIsRemembered(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Minute)
+		names, _ := b.jobs()
+		b.finish(names[0])
+		b.queue.mu.Lock()
+		b.queue.messages[0].deleted, b.queue.messages[0].visibleAt = false, time.Time{} // as if SQS had forgotten the delete
+		b.queue.mu.Unlock()
+		time.Sleep(time.Minute)
+		if _, most := b.jobs(); most != 1 {
+			t.Errorf("made %d times", most)
+		}
+		if left, _ := b.queue.left(); left != 0 {
+			t.Errorf("%d messages left", left)
+		}
+	})
+}
+
+// P1: once the binding is gone its Jobs are, so that nothing is deleted from the queue any more.
+func TestNothingIsDeletedForABindingThatIsGone(t *testing.T) {
+	for name, cause := range map[string]error{"and nothing else": nil, "while the loop ends for another queue": ErrQueueChanged, "while the operator stops": ErrStopping} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(b *bench) {
+				time.Sleep(time.Second) // the poll is open
+				if cause != nil {
+					b.stop(cause)
+				}
+				b.loop.gone.Store(true)
+				b.stop(ErrBindingGone)
+				b.queue.send("a", "b")
+				<-b.done
+				if names, _ := b.jobs(); len(names) != 0 {
+					t.Errorf("%d Jobs of a dead owner", len(names))
+				}
+				if left, _ := b.queue.left(); left != 2 {
+					t.Errorf("%d messages left, want 2", left)
+				}
+			})
+		})
+	}
+}
+
+// On SIGTERM the open poll is answered, and what it brings is handled.
+func TestWhatTheLastPollBringsIsHandled(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		time.Sleep(time.Second)
+		b.stop(ErrStopping)
+		b.queue.send("a", "b")
+		<-b.done
+		names, _ := b.jobs()
+		if left, _ := b.queue.left(); len(names) != 2 || left != 0 {
+			t.Errorf("%d Jobs and %d messages left, want 2 and none", len(names), left)
+		}
+	})
+}
+
+// A loop that is to end while the API server is away gives back what it holds instead of waiting.
+func TestALoopEndsWhileTheAPIServerIsAway(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.setFault(refused)
+		b.queue.send("a", "b")
+		time.Sleep(time.Minute)
+		began := time.Now()
+		b.stop(ErrStopping)
+		<-b.done
+		if took := time.Since(began); took > 45*time.Second {
+			t.Errorf("took %s", took)
+		}
+		b.queue.mu.Lock()
+		defer b.queue.mu.Unlock()
+		for _, message := range b.queue.messages {
+			if message.deleted || message.visibleAt.After(time.Now()) {
+				t.Errorf("%s was not given back", message.ID)
+			}
+		}
+	})
+}
