@@ -100,6 +100,18 @@ func (m *memory) Send(context.Context, queue.Outgoing) error { return nil }
 
 func (m *memory) Settings(context.Context) (queue.Settings, error) { return queue.Settings{}, nil }
 
+// allHidden is whether no message is visible.
+func (m *memory) allHidden() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.messages {
+		if !s.deleted && !s.visibleAt.After(time.Now()) {
+			return false
+		}
+	}
+	return true
+}
+
 // left are the messages that are not deleted, and the most often that one was received.
 func (m *memory) left() (left, receives int) {
 	m.mu.Lock()
@@ -130,7 +142,17 @@ type bench struct {
 	created map[string]int
 }
 
-// run runs a test with a loop of its own in a time of its own. Jobs are seen as soon as they are created, unless hide is set.
+func newTestBinding() *v1alpha1.QueueBinding {
+	return &v1alpha1.QueueBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: "pings", UID: "the-binding"},
+		Spec: v1alpha1.QueueBindingSpec{
+			Queue:       v1alpha1.Queue{URL: "https://sqs.eu-west-1.amazonaws.com/123456789012/pings", VisibilityTimeoutSeconds: new(int32(30))},
+			Concurrency: v1alpha1.Concurrency{MaxActiveJobs: new(int32(2))},
+		},
+	}
+}
+
+// run runs a test with a loop of its own in a time of its own. Jobs are seen as soon as they are created.
 func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -143,13 +165,7 @@ func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
 		b := &bench{t: t, queue: &memory{}, created: map[string]int{}, done: make(chan struct{})}
 		b.ledgers = NewLedgers(clock.RealClock{})
 		b.client = fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
-		b.binding = &v1alpha1.QueueBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: "pings", UID: "the-binding"},
-			Spec: v1alpha1.QueueBindingSpec{
-				Queue:       v1alpha1.Queue{URL: "https://sqs.eu-west-1.amazonaws.com/123456789012/pings", VisibilityTimeoutSeconds: new(int32(30))},
-				Concurrency: v1alpha1.Concurrency{MaxActiveJobs: new(int32(2))},
-			},
-		}
+		b.binding = newTestBinding()
 		if change != nil {
 			change(b.binding)
 		}

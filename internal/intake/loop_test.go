@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
 var errQuota = apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, "x", errors.New("exceeded quota: jobs"))
@@ -22,8 +23,15 @@ func refused(func() error, client.Object) error { return errQuota }
 func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		b.setFault(refused)
-		b.queue.send("a", "b", "c")
-		time.Sleep(time.Hour)
+		b.queue.send("a", "b")
+		time.Sleep(time.Second)
+		for range 3600 {
+			if !b.queue.allHidden() {
+				t.Fatal("a message that is held became visible")
+			}
+			time.Sleep(time.Second)
+		}
+		b.queue.send("c")
 		if left, receives := b.queue.left(); left != 3 || receives != 1 {
 			t.Fatalf("%d messages left, received up to %d times; want 3, once", left, receives)
 		}
@@ -38,15 +46,21 @@ func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
 	})
 }
 
-// A message is hidden again in time also where the visibility timeout was lowered while it was held.
+// A message is hidden again in time also where the visibility timeout was lowered a moment before.
 func TestAShorterVisibilityTimeoutIsKeptToo(t *testing.T) {
 	run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(3600)) }, func(b *bench) {
-		b.setFault(refused)
-		b.queue.send("a")
 		time.Sleep(time.Minute)
 		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Queue.VisibilityTimeoutSeconds = new(int32(3)) })
-		b.queue.send("b")
-		time.Sleep(time.Hour * 2)
+		time.Sleep(queue.MaxWait + time.Second) // the poll that was open asked for the longer one
+		b.setFault(refused)
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		for range 7200 {
+			time.Sleep(time.Second)
+			if b.queue.messages[0].visibleAt.Before(time.Now()) {
+				t.Fatal("a message that is held became visible")
+			}
+		}
 		if _, receives := b.queue.left(); receives != 1 {
 			t.Errorf("received %d times", receives)
 		}

@@ -147,9 +147,15 @@ func TestAMessageChangesNothingButItsValues(t *testing.T) {
 }
 
 // A message survives into its Job and back through a requeue, byte for byte.
-func TestMessageOfIsTheMessage(t *testing.T) {
+func TestMessageOfIsTheMessage(t *testing.T) { rapid.Check(t, messageOfIsTheMessage(t)) }
+
+func FuzzMessageOfIsTheMessage(f *testing.F) {
+	f.Fuzz(func(t *testing.T, input []byte) { rapid.MakeFuzz(messageOfIsTheMessage(t))(t, input) })
+}
+
+func messageOfIsTheMessage(t *testing.T) func(*rapid.T) {
 	binding := aBinding()
-	rapid.Check(t, func(rt *rapid.T) {
+	return func(rt *rapid.T) {
 		message := drawMessage(rt)
 		job, err := tryRender(t, binding, message)
 		if err != nil {
@@ -173,7 +179,7 @@ func TestMessageOfIsTheMessage(t *testing.T) {
 		if tied == (len(message.Attributes) == queue.MaxAttributes) {
 			rt.Fatalf("tied is %t with %d attributes", tied, len(message.Attributes))
 		}
-	})
+	}
 }
 
 // drawMessage draws messages that SQS would take and that fit a Job.

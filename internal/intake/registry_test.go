@@ -1,0 +1,107 @@
+package intake
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// only opens one queue, and counts.
+type only struct {
+	queue  *memory
+	opened int
+}
+
+func (o *only) Open(context.Context, queue.Address) (queue.Queue, error) {
+	o.opened++
+	return o.queue, nil
+}
+
+// registered has a registry, in place of the bench's own loop, run the bench's binding.
+func registered(t *testing.T, test func(*bench, *Registry, *only, types.NamespacedName)) {
+	t.Helper()
+	run(t, nil, func(b *bench) {
+		b.stop(ErrStopping)
+		<-b.done
+		opener := &only{queue: b.queue}
+		registry := NewRegistry(b.loop.deps, opener, logr.Discard(), func(types.NamespacedName) {})
+		ctx, cancel := context.WithCancel(b.t.Context())
+		ended := make(chan error)
+		go func() { ended <- registry.Start(ctx) }()
+		test(b, registry, opener, types.NamespacedName{Namespace: "batch", Name: "pings"})
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A binding that is created again under its name, seen as one update, gets a loop only when the old one has ended, and no
+// Job is created for the dead owner.
+func TestABindingThatIsCreatedAgainGetsALoopOfItsOwn(t *testing.T) {
+	registered(t, func(b *bench, registry *Registry, opener *only, key types.NamespacedName) {
+		registry.Ensure(b.t.Context(), b.settings())
+		time.Sleep(time.Second) // the poll is open
+		again := b.settings()
+		again.Binding.UID = "another"
+		registry.Ensure(b.t.Context(), again)
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if opener.opened != 1 {
+			t.Fatal("the new loop began while the old one ran")
+		}
+		if names, _ := b.jobs(); len(names) != 0 {
+			t.Fatalf("%d Jobs of the dead owner", len(names))
+		}
+		time.Sleep(queue.MaxWait)
+		b.binding.UID = "another" // whose Jobs are seen from here on
+		registry.Ensure(b.t.Context(), again)
+		time.Sleep(time.Second)
+		if names, _ := b.jobs(); opener.opened != 2 || len(names) != 1 {
+			t.Errorf("%d loops began, and there are %d Jobs; want 2 and 1", opener.opened, len(names))
+		}
+	})
+}
+
+func TestGoneIsOfOneBindingNotOfItsName(t *testing.T) {
+	registered(t, func(b *bench, registry *Registry, _ *only, key types.NamespacedName) {
+		registry.Ensure(b.t.Context(), b.settings())
+		time.Sleep(time.Second)
+		registry.Gone(key, "an earlier one")
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs, want 1", len(names))
+		}
+		registry.Gone(key, b.binding.UID)
+		b.queue.send("b")
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs, want 1", len(names))
+		}
+		if left, _ := b.queue.left(); left != 1 {
+			t.Errorf("%d messages left, want 1", left)
+		}
+	})
+}
+
+func TestARegistryThatHasStoppedStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := NewRegistry(nil, &only{}, logr.Discard(), func(types.NamespacedName) {})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := registry.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		b := &bench{t: t, binding: newTestBinding()}
+		if _, opened := registry.Ensure(b.t.Context(), b.settings()); opened != nil {
+			t.Error("a loop was started")
+		}
+	})
+}
