@@ -45,7 +45,7 @@ func registered(t *testing.T, test func(*bench, *Registry, *only, types.Namespac
 // A binding that is created again under its name, seen as one update, gets a loop only when the old one has ended, and no
 // Job is created for the dead owner.
 func TestABindingThatIsCreatedAgainGetsALoopOfItsOwn(t *testing.T) {
-	registered(t, func(b *bench, registry *Registry, opener *only, key types.NamespacedName) {
+	registered(t, func(b *bench, registry *Registry, opener *only, _ types.NamespacedName) {
 		registry.Ensure(b.t.Context(), b.settings())
 		time.Sleep(time.Second) // the poll is open
 		again := b.settings()
