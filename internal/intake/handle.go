@@ -111,10 +111,6 @@ type delivery struct {
 func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verdict, d delivery) bool {
 	attempted := false
 	for {
-		if d.assigned && l.ledger.SeenMeanwhile(d.name) {
-			// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
-			attempt = func() Verdict { return l.confirm(d.name, message) }
-		}
 		// A loop that ends finishes what it has, unless it would have to wait for the API server.
 		entered := l.gate.enter(l.stop) == nil
 		if !entered && l.gate.isClosed() || d.assigned && !l.mayCreate() {
@@ -124,6 +120,10 @@ func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verd
 			l.leave(d, attempted)
 			l.giveBack(message)
 			return false
+		}
+		if d.assigned && l.ledger.SeenMeanwhile(d.name) {
+			// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
+			attempt = func() Verdict { return l.confirm(d.name, message) }
 		}
 		verdict := attempt()
 		attempted = true
