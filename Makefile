@@ -24,6 +24,9 @@ GUARD    := $(BIN)/guard
 CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
 
+# The packages of the aggregated API's kinds, ours and those that they are made of.
+OPENAPI := ./api/subresources/v1alpha1 k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version
+
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
 guarded = $(GUARD) $(if $(CONTEXT),-context '$(CONTEXT)') --
@@ -74,8 +77,11 @@ build: ## Build the operator: bin/manager.
 	@go build -trimpath -o $(MANAGER) ./cmd
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write the deep copies of the API types and docs/api.md.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
+	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
+	  --output-file=zz_generated.openapi.go $(OPENAPI)
 	@mkdir -p docs
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
@@ -120,7 +126,7 @@ lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --fix --config=$(CURDIR)/.golangci.yml
 
 .PHONY: verify
-verify: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
+verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
 	@hack/verify.sh
 
 .PHONY: test
@@ -173,6 +179,9 @@ $(TOOLS)/controller-gen: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/crd-ref-docs: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,github.com/elastic/crd-ref-docs)
+
+$(TOOLS)/openapi-gen: hack/tools/go.mod hack/tools/go.sum
+	$(call tool,hack/tools,k8s.io/kube-openapi/cmd/openapi-gen)
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)

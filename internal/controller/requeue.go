@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,7 +26,9 @@ func (r *Reconciler) requeueAsked(ctx context.Context, binding *v1alpha1.QueueBi
 	if intent.All && intent.Before.IsZero() {
 		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
 		intent.Before = r.Clock.Now()
-		if err := r.setIntent(ctx, binding, intent); err != nil {
+		if err := r.setIntent(ctx, binding, intent); apierrors.IsConflict(err) {
+			return nil, requeue.Outcome{}, nil // somebody asked for more meanwhile, and that change brings us back
+		} else if err != nil {
 			return nil, requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
 		}
 	}

@@ -79,7 +79,7 @@ func (x *execution) named(ctx context.Context, names []string) error {
 			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
 			switch {
 			case apierrors.IsNotFound(err):
-				x.refuse(name, v1alpha1.RefusedNotFound, "there is no Job of this name in the namespace")
+				x.refuse(NotFound(name))
 			case err != nil:
 				return fmt.Errorf("read Job %s: %w", name, err)
 			default:
@@ -130,25 +130,18 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 
 // requeue sends the message of one Job again and marks the Job. The Job stays until its successor is seen.
 func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
-	if job.Owner(failed) != x.binding.UID {
-		x.refuse(failed.Name, v1alpha1.RefusedNotOwned, fmt.Sprintf("the Job does not belong to QueueBinding %s", x.binding.Name))
-		return nil
-	}
-	if state := job.Observe(failed).State; state != job.Failed {
-		x.refuse(failed.Name, v1alpha1.RefusedNotFailed, map[job.State]string{
-			job.Active:    "the Job has not finished; only failed Jobs can be requeued",
-			job.Succeeded: "the Job succeeded; only failed Jobs can be requeued",
-		}[state])
+	if refusal := Refusal(x.binding, failed); refusal != nil {
+		x.refuse(*refusal)
 		return nil
 	}
 	message, tied, err := job.NextAttempt(failed, x.fifo)
 	if err != nil {
-		x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+		x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
 		return nil
 	}
 	if err := x.queue.Send(ctx, message); err != nil {
 		if queue.ReasonOf(err) == queue.InvalidMessage {
-			x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+			x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
 			return nil
 		}
 		return fmt.Errorf("send the message of Job %s: %w", failed.Name, err)
@@ -183,8 +176,8 @@ func (x *execution) mark(ctx context.Context, failed *batchv1.Job) error {
 	return err
 }
 
-func (x *execution) refuse(name, reason, message string) {
+func (x *execution) refuse(refusal v1alpha1.RequeueRefusal) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.outcome.Refused = append(x.outcome.Refused, v1alpha1.RequeueRefusal{JobName: name, Reason: reason, Message: message})
+	x.outcome.Refused = append(x.outcome.Refused, refusal)
 }
