@@ -23,6 +23,7 @@ DEVENV   := $(BIN)/devenvctl
 GUARD    := $(BIN)/guard
 CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
+PLUGIN   := $(BIN)/kubectl-queuebinding
 
 # The packages of the aggregated API's kinds, ours and those that they are made of.
 OPENAPI := ./api/subresources/v1alpha1 k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version
@@ -68,13 +69,15 @@ devenv-shell: $(DEVENV) ## Open a shell with the development environment's varia
 
 .PHONY: run
 run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.
-	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 $(ARGS)
+	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 \
+	  $(if $(CONTEXT),,--apiserver-bind-address=127.0.0.1:0 --apiserver-register-locally) $(ARGS)
 
 ##@ Build
 
 .PHONY: build
-build: ## Build the operator: bin/manager.
+build: ## Build the operator and the kubectl plugin: bin/manager, bin/kubectl-queuebinding.
 	@go build -trimpath -o $(MANAGER) ./cmd
+	@go build -trimpath -o $(PLUGIN) ./cmd/kubectl-queuebinding
 
 .PHONY: generate
 generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
@@ -85,6 +88,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@mkdir -p docs
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
+	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
 
 .PHONY: manifests
 manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
