@@ -68,6 +68,7 @@ devenv-shell: $(DEVENV) ## Open a shell with the development environment's varia
 	@$(DEVENV) shell
 
 .PHONY: run
+# Another cluster's API server cannot reach this machine: there, the annotation does.
 run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.
 	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 \
 	  $(if $(CONTEXT),,--apiserver-bind-address=127.0.0.1:0 --apiserver-register-locally) $(ARGS)
@@ -78,6 +79,7 @@ run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags
 build: ## Build the operator and the kubectl plugin: bin/manager, bin/kubectl-queuebinding.
 	@go build -trimpath -o $(MANAGER) ./cmd
 	@go build -trimpath -o $(PLUGIN) ./cmd/kubectl-queuebinding
+	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
 generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.

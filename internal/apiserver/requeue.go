@@ -131,16 +131,9 @@ func (r *requeueREST) record(ctx context.Context, binding *v1alpha1.QueueBinding
 			return apierrors.NewNotFound(queueBindings, key.Name) // another one of the same name
 		}
 		text := current.Annotations[v1alpha1.AnnotationRequeue]
-		asked, malformed := requeue.Parse(text)
-		wanted := requeue.Intent{All: true}
-		if !all {
-			fits, rest := asked.Room(chosen.names)
-			recorded = selection{names: fits, refused: append(slices.Clone(chosen.refused), noRoom(rest)...)}
-			wanted = requeue.Named(fits...)
-		}
-		// What cannot be read is left for the leader, which tells whoever wrote it.
-		merged := strings.Join(append(malformed, words(asked.Merge(wanted))...), ",")
-		if dryRun || wanted.IsEmpty() || merged == text {
+		merged, accepted, refused := requeue.Note(text, requeue.Wish{All: all, Names: chosen.names})
+		recorded = selection{names: accepted, refused: append(slices.Clone(chosen.refused), refused...)}
+		if dryRun || merged == text {
 			return nil
 		}
 		before := current.DeepCopy()
@@ -155,24 +148,6 @@ func (r *requeueREST) record(ctx context.Context, binding *v1alpha1.QueueBinding
 		return selection{}, apierrors.NewServerTimeout(queueBindings, "requeue", 1)
 	}
 	return recorded, err
-}
-
-func words(intent requeue.Intent) []string {
-	if text := intent.String(); text != "" {
-		return []string{text}
-	}
-	return nil
-}
-
-func noRoom(names []string) []v1alpha1.RequeueRefusal {
-	refused := make([]v1alpha1.RequeueRefusal, 0, len(names))
-	for _, name := range names {
-		refused = append(refused, v1alpha1.RequeueRefusal{
-			JobName: name, Reason: v1alpha1.RefusedLimitReached,
-			Message: fmt.Sprintf("at most %d Jobs can be asked for by name at a time: ask again once these are on the queue, or for all", requeue.MaxNames),
-		})
-	}
-	return refused
 }
 
 // answer is the request with its status.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +16,6 @@ import (
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
@@ -99,26 +97,8 @@ func (r *requeueREST) matching(ctx context.Context, binding *v1alpha1.QueueBindi
 		client.UnsafeDisableDeepCopy); err != nil { // thousands of Jobs, only read
 		return selection{}, fmt.Errorf("list Jobs: %w", err)
 	}
-	var records []job.Record
-	for i := range list.Items {
-		each := &list.Items[i]
-		record := job.Observe(each)
-		if requeue.Refusal(binding, each) != nil || record.Requeued || record.Deleting {
-			continue
-		}
-		if !selector.Matches(labels.Set(each.Labels)) || len(reasons) > 0 && !slices.Contains(reasons, record.Reason) {
-			continue
-		}
-		records = append(records, record)
-	}
-	slices.SortFunc(records, func(a, b job.Record) int {
-		if c := a.Finished.Compare(b.Finished); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
 	var found selection
-	for _, record := range records {
+	for _, record := range requeue.Select(binding, list.Items, selector, reasons) {
 		found.names = append(found.names, record.Name)
 	}
 	return found, nil

@@ -177,7 +177,7 @@ func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer,
 // ignoreEnd is the error, unless the reason is that the manager stops.
 func ignoreEnd(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the error is only that
 	}
 	return err
 }

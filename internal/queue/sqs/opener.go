@@ -3,6 +3,7 @@
 package sqs
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -36,6 +37,9 @@ const (
 // Opener opens queues with the operator's own AWS identity, as the SDK finds it: environment, web identity, Pod
 // identity, instance profile.
 type Opener struct {
+	// Owner is whose identity this is, for errors. Default: the operator.
+	Owner string
+
 	loadOnce sync.Once
 	base     aws.Config
 	loadErr  error
@@ -51,6 +55,8 @@ type clientKey struct{ region, endpoint string }
 func NewOpener() *Opener {
 	return &Opener{clients: map[clientKey]*sqs.Client{}}
 }
+
+func (o *Opener) owner() string { return cmp.Or(o.Owner, "the operator") }
 
 // Open implements queue.Opener.
 func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, error) {
@@ -69,11 +75,11 @@ func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, 
 				})
 			}))
 		if o.base.Credentials != nil {
-			o.base.Credentials = aws.NewCredentialsCache(credentials{o.base.Credentials})
+			o.base.Credentials = aws.NewCredentialsCache(credentials{o.base.Credentials, o.owner()})
 		}
 	})
 	if o.loadErr != nil {
-		return nil, queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of the operator: %w", o.loadErr)
+		return nil, queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of %s: %w", o.owner(), o.loadErr)
 	}
 
 	key, err := o.keyOf(address)
@@ -120,7 +126,7 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 		key.region = o.base.Region
 	}
 	if key.region == "" {
-		return clientKey{}, queue.Errorf(queue.InvalidQueue, "the region of %s is not known: set spec.queue.region or the operator's AWS_REGION", address.URL)
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "the region of %s is not known: set spec.queue.region or AWS_REGION for %s", address.URL, o.owner())
 	}
 
 	switch {
@@ -128,7 +134,7 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 		// The SDK itself honours it.
 	case match == nil:
 		// Requests are signed with the operator's identity; they go to no host of a binding author's choosing.
-		return clientKey{}, queue.Errorf(queue.InvalidQueue, "%s is not an AWS host; to use another endpoint set %s on the operator", parsed.Host, EndpointVariable)
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "%s is not an AWS host; to use another endpoint set %s for %s", parsed.Host, EndpointVariable, o.owner())
 	case match[2] != "":
 		key.endpoint = "https://" + parsed.Host // a VPC endpoint answers under its own name only
 	}
@@ -136,12 +142,15 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 }
 
 // credentials marks the errors of a credentials provider, which the SDK leaves untyped.
-type credentials struct{ aws.CredentialsProvider }
+type credentials struct {
+	aws.CredentialsProvider
+	owner string
+}
 
 func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	found, err := c.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
-		return found, queue.Errorf(queue.CredentialsUnavailable, "AWS credentials of the operator: %w", err)
+		return found, queue.Errorf(queue.CredentialsUnavailable, "AWS credentials of %s: %w", c.owner, err)
 	}
 	return found, nil
 }
