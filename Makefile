@@ -23,6 +23,10 @@ DEVENV   := $(BIN)/devenvctl
 GUARD    := $(BIN)/guard
 CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
+PLUGIN   := $(BIN)/kubectl-queuebinding
+
+# The packages of the aggregated API's kinds, ours and those that they are made of.
+OPENAPI := ./api/subresources/v1alpha1 k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version
 
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
@@ -64,21 +68,29 @@ devenv-shell: $(DEVENV) ## Open a shell with the development environment's varia
 	@$(DEVENV) shell
 
 .PHONY: run
+# Another cluster's API server cannot reach this machine: there, the annotation does.
 run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.
-	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 $(ARGS)
+	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 \
+	  $(if $(CONTEXT),,--apiserver-bind-address=127.0.0.1:0 --apiserver-register-locally) $(ARGS)
 
 ##@ Build
 
 .PHONY: build
-build: ## Build the operator: bin/manager.
+build: ## Build the operator and the kubectl plugin: bin/manager, bin/kubectl-queuebinding.
 	@go build -trimpath -o $(MANAGER) ./cmd
+	@go build -trimpath -o $(PLUGIN) ./cmd/kubectl-queuebinding
+	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs ## Write the deep copies of the API types and docs/api.md.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
+	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
+	  --output-file=zz_generated.openapi.go $(OPENAPI)
 	@mkdir -p docs
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
+	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
 
 .PHONY: manifests
 manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
@@ -120,7 +132,7 @@ lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --fix --config=$(CURDIR)/.golangci.yml
 
 .PHONY: verify
-verify: $(TOOLS)/controller-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
+verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
 	@hack/verify.sh
 
 .PHONY: test
@@ -173,6 +185,9 @@ $(TOOLS)/controller-gen: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/crd-ref-docs: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,github.com/elastic/crd-ref-docs)
+
+$(TOOLS)/openapi-gen: hack/tools/go.mod hack/tools/go.sum
+	$(call tool,hack/tools,k8s.io/kube-openapi/cmd/openapi-gen)
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)

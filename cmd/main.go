@@ -6,15 +6,19 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -26,6 +30,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/apiserver"
 	"github.com/queuebinding/queuebinding/internal/controller"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -57,6 +62,8 @@ type options struct {
 	metricsSecure  bool
 	probeAddress   string
 	leaderElect    bool
+	// apiserver.BindAddress "0" turns the aggregated API off.
+	apiserver apiserver.Options
 }
 
 func main() {
@@ -65,10 +72,14 @@ func main() {
 	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
+	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
+	flag.StringVar(&o.apiserver.Namespace, "apiserver-namespace", ownNamespace(), "Namespace of the Secret that holds the certificate of the requeue subresource.")
+	flag.BoolVar(&o.apiserver.RegisterLocally, "apiserver-register-locally", false, "Outside the cluster, on the machine of its API server: register the requeue subresource with it, until the operator ends.")
 	logging := zap.Options{}
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
 
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "The operator ended with an error")
@@ -113,8 +124,14 @@ func run(o options) error {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 
-	if err := addController(mgr); err != nil {
+	recorder := mgr.GetEventRecorder("queuebinding")
+	if err := addController(mgr, recorder); err != nil {
 		return err
+	}
+	if o.apiserver.BindAddress != "0" {
+		if err := apiserver.SetupWithManager(mgr, recorder, o.apiserver); err != nil {
+			return fmt.Errorf("set up the aggregated API: %w", err)
+		}
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return fmt.Errorf("set up /healthz: %w", err)
@@ -125,12 +142,20 @@ func run(o options) error {
 	return mgr.Start(ctrl.SetupSignalHandler())
 }
 
+// ownNamespace is the namespace of the operator's Pod, or "default" outside a cluster.
+func ownNamespace() string {
+	name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return metav1.NamespaceDefault
+	}
+	return strings.TrimSpace(string(name))
+}
+
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager) error {
+func addController(mgr ctrl.Manager, recorder events.EventRecorder) error {
 	realClock := clock.RealClock{}
 	ledgers := intake.NewLedgers(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
-	recorder := mgr.GetEventRecorder("queuebinding")
 	wakeups := &controller.Wakeups{}
 
 	registry := intake.NewRegistry(&intake.Dependencies{

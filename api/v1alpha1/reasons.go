@@ -92,6 +92,8 @@ const (
 	RefusedInvalidRequest = "InvalidRequest"
 	// RefusedNotSendable: the Job's message is damaged, or SQS would not take it.
 	RefusedNotSendable = "NotSendable"
+	// RefusedLimitReached: the binding is asked for as many Jobs by name as can be at a time; ask again later.
+	RefusedLimitReached = "LimitReached"
 )
 
 // Reasons of events on a binding.
@@ -100,6 +102,8 @@ const (
 	EventMessageRejected = "MessageRejected"
 	// EventRequeued: failed Jobs had their messages sent again.
 	EventRequeued = "Requeued"
+	// EventRequeueAsked: somebody asked for failed Jobs to be requeued; the event names them.
+	EventRequeueAsked = "RequeueAsked"
 	// EventRequeueRefused: Jobs could not be requeued.
 	EventRequeueRefused = "RequeueRefused"
 	// EventRequeueDelayed: a requeue could not be finished and is tried again.

@@ -346,7 +346,8 @@ func (s *Supervisor) end() error {
 // publish writes what clients need, last of all the marker that says so.
 func (s *Supervisor) publish() error {
 	vars := variables(s.env.kubeconfig(), s.env.queueURL)
-	path := []string{filepath.Dir(s.env.Layout.Asset("kubectl")), s.env.Layout.Tools}
+	// Last what `make build` builds: kubectl finds its plugin there.
+	path := []string{filepath.Dir(s.env.Layout.Asset("kubectl")), s.env.Layout.Tools, filepath.Join(s.env.Layout.Root, "bin")}
 	if err := writeFile(s.env.file(envFile), []byte(envScript(vars, path))); err != nil {
 		return err
 	}

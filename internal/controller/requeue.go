@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
@@ -102,7 +103,9 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 	if intent.All && intent.Before.IsZero() {
 		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
 		intent.Before = r.Clock.Now()
-		if err := r.setIntent(ctx, binding, intent); err != nil {
+		if err := r.setIntent(ctx, binding, intent); apierrors.IsConflict(err) {
+			return requeue.Outcome{}, nil // somebody asked for more meanwhile, and that change brings us back
+		} else if err != nil {
 			return requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
 		}
 	}

@@ -98,6 +98,8 @@ func (m *memory) each(handles []string, do func(*stored)) []error {
 
 func (m *memory) Send(context.Context, queue.Outgoing) error { return nil }
 
+func (m *memory) SendBatch(context.Context, []queue.Outgoing) []error { return nil }
+
 func (m *memory) Settings(context.Context) (queue.Settings, error) { return queue.Settings{}, nil }
 
 // allHidden is whether no message is visible.

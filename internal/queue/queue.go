@@ -69,6 +69,8 @@ type Queue interface {
 	ChangeVisibility(ctx context.Context, receiptHandles []string, timeout time.Duration) []error
 	// Send puts a message on the queue.
 	Send(ctx context.Context, message Outgoing) error
+	// SendBatch puts messages on the queue, in few requests, and returns one error for each, nil where it was sent.
+	SendBatch(ctx context.Context, messages []Outgoing) []error
 	// Settings asks the queue for its numbers and policies.
 	Settings(ctx context.Context) (Settings, error)
 }

@@ -13,9 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -95,7 +93,7 @@ func (x *execution) named(ctx context.Context, names []string) error {
 			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
 			switch {
 			case apierrors.IsNotFound(err):
-				x.refuse(name, v1alpha1.RefusedNotFound, "there is no Job of this name in the namespace")
+				x.refuse(NotFound(name))
 			case err != nil:
 				return x.giveUp(fmt.Errorf("read Job %s: %w", name, err))
 			default:
@@ -151,29 +149,22 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 
 // requeue sends the message of one Job again and marks the Job. The Job stays until its successor is seen.
 func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
-	if job.Owner(failed) != x.binding.UID {
-		x.refuse(failed.Name, v1alpha1.RefusedNotOwned, fmt.Sprintf("the Job does not belong to QueueBinding %s", x.binding.Name))
+	if refusal := Refusal(x.binding, failed); refusal != nil {
+		x.refuse(*refusal)
 		return nil
 	}
-	if state := job.Observe(failed).State; state != job.Failed {
-		x.refuse(failed.Name, v1alpha1.RefusedNotFailed, map[job.State]string{
-			job.Active:    "the Job has not finished; only failed Jobs can be requeued",
-			job.Succeeded: "the Job succeeded; only failed Jobs can be requeued",
-		}[state])
-		return nil
-	}
-	secrets, err := x.secrets(ctx, failed)
+	secrets, err := Secrets(ctx, x.Reader, failed)
 	if err != nil {
 		return x.giveUp(err)
 	}
 	message, tied, err := job.NextAttempt(failed, secrets, x.fifo)
 	if err != nil {
-		x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+		x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
 		return nil
 	}
 	if err := x.queue.Send(ctx, message); err != nil {
 		if queue.ReasonOf(err) == queue.InvalidMessage {
-			x.refuse(failed.Name, v1alpha1.RefusedNotSendable, err.Error())
+			x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
 			return nil
 		}
 		return x.giveUp(fmt.Errorf("send the message of Job %s: %w", failed.Name, err))
@@ -188,29 +179,6 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 		x.outcome.Untied = append(x.outcome.Untied, failed.Name)
 	}
 	return nil
-}
-
-// secrets are the Secrets that hold a Job's message, as far as they exist: what is missing is told with the message.
-func (x *execution) secrets(ctx context.Context, failed *batchv1.Job) ([]corev1.Secret, error) {
-	if !job.HasFiles(failed) {
-		return nil, nil
-	}
-	var secrets []corev1.Secret
-	for _, name := range job.SecretNames(failed) {
-		secret := corev1.Secret{}
-		err := x.Reader.Get(ctx, types.NamespacedName{Namespace: failed.Namespace, Name: name}, &secret)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read Secret %s: %w", name, err)
-		}
-		// The Job's own only: its volumes could name any Secret of the namespace, and the content goes to the queue.
-		if metav1.IsControlledBy(&secret, failed) {
-			secrets = append(secrets, secret)
-		}
-	}
-	return secrets, nil
 }
 
 // mark notes on the Job that its message was sent. The UID keeps it off another Job of the same name.
@@ -235,8 +203,8 @@ func (x *execution) mark(ctx context.Context, failed *batchv1.Job, tied bool) er
 	return err
 }
 
-func (x *execution) refuse(name, reason, message string) {
+func (x *execution) refuse(refusal v1alpha1.RequeueRefusal) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.outcome.Refused = append(x.outcome.Refused, v1alpha1.RequeueRefusal{JobName: name, Reason: reason, Message: message})
+	x.outcome.Refused = append(x.outcome.Refused, refusal)
 }

@@ -3,6 +3,7 @@
 package sqs
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -39,6 +40,9 @@ const (
 // Opener opens queues, with the identity that the address names, else with the operator's own as the SDK finds it:
 // environment, web identity, Pod identity, instance profile.
 type Opener struct {
+	// Owner is whose identity this is, for errors. Default: the operator.
+	Owner string
+
 	mu      sync.Mutex
 	loaded  bool
 	base    aws.Config
@@ -52,6 +56,8 @@ type clientKey struct{ region, endpoint string }
 func NewOpener() *Opener {
 	return &Opener{clients: map[clientKey]*sqs.Client{}}
 }
+
+func (o *Opener) owner() string { return cmp.Or(o.Owner, "the operator") }
 
 // Open implements queue.Opener.
 func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, error) {
@@ -95,10 +101,10 @@ func (o *Opener) load(ctx context.Context) error {
 			})
 		}))
 	if err != nil {
-		return queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of the operator: %w", err)
+		return queue.Errorf(queue.CredentialsUnavailable, "AWS configuration of %s: %w", o.owner(), err)
 	}
 	if base.Credentials != nil {
-		base.Credentials = aws.NewCredentialsCache(marked{base.Credentials, "the operator"})
+		base.Credentials = aws.NewCredentialsCache(marked{base.Credentials, o.owner()})
 	}
 	o.base, o.loaded = base, true
 	return nil
@@ -153,7 +159,7 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 		key.region = o.base.Region
 	}
 	if key.region == "" {
-		return clientKey{}, queue.Errorf(queue.InvalidQueue, "the region of %s is not known: set spec.queue.region or the operator's AWS_REGION", address.URL)
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "the region of %s is not known: set spec.queue.region or AWS_REGION for %s", address.URL, o.owner())
 	}
 
 	switch {
@@ -161,7 +167,7 @@ func (o *Opener) keyOf(address queue.Address) (clientKey, error) {
 		// The SDK itself honours it.
 	case match == nil:
 		// Requests are signed with the operator's identity; they go to no host of a binding author's choosing.
-		return clientKey{}, queue.Errorf(queue.InvalidQueue, "%s is not an AWS host; to use another endpoint set %s on the operator", parsed.Host, EndpointVariable)
+		return clientKey{}, queue.Errorf(queue.InvalidQueue, "%s is not an AWS host; to use another endpoint set %s for %s", parsed.Host, EndpointVariable, o.owner())
 	case match[2] != "":
 		key.endpoint = "https://" + parsed.Host // a VPC endpoint answers under its own name only
 	}

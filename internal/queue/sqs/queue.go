@@ -161,24 +161,87 @@ func (q *sqsQueue) Send(ctx context.Context, message queue.Outgoing) error {
 	if message.DeduplicationID != "" {
 		input.MessageDeduplicationId = &message.DeduplicationID
 	}
-	if len(message.Attributes) > 0 {
-		input.MessageAttributes = make(map[string]types.MessageAttributeValue, len(message.Attributes))
-		for name, a := range message.Attributes {
-			value := types.MessageAttributeValue{DataType: aws.String(a.DataType)}
-			if a.IsBinary() {
-				value.BinaryValue = a.BinaryValue
-			} else {
-				value.StringValue = aws.String(a.StringValue)
-			}
-			input.MessageAttributes[name] = value
-		}
-	}
+	input.MessageAttributes = outgoing(message.Attributes)
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	if _, err := q.client.SendMessage(ctx, input); err != nil {
 		return classify(err, queue.InvalidMessage)
 	}
 	return nil
+}
+
+// SendBatch implements queue.Queue.
+func (q *sqsQueue) SendBatch(ctx context.Context, messages []queue.Outgoing) []error {
+	errs := make([]error, len(messages))
+	var batch []int // indexes into messages
+	bytes := 0
+	flush := func() {
+		if len(batch) > 0 {
+			q.sendBatch(ctx, messages, batch, errs)
+		}
+		batch, bytes = batch[:0], 0
+	}
+	for i := range messages {
+		if errs[i] = messages[i].Validate(); errs[i] != nil {
+			continue
+		}
+		size := messages[i].Size()
+		if len(batch) == queue.MaxBatch || bytes+size > queue.MaxMessageBytes { // SQS bounds a batch as it does a message
+			flush()
+		}
+		batch, bytes = append(batch, i), bytes+size
+	}
+	flush()
+	return errs
+}
+
+// sendBatch sends the messages of a batch and notes their errors.
+func (q *sqsQueue) sendBatch(ctx context.Context, messages []queue.Outgoing, batch []int, errs []error) {
+	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
+	for i, index := range batch {
+		message := &messages[index]
+		entries[i] = types.SendMessageBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(i)), MessageBody: &message.Body, MessageAttributes: outgoing(message.Attributes),
+		}
+		if message.GroupID != "" {
+			entries[i].MessageGroupId = &message.GroupID
+		}
+		if message.DeduplicationID != "" {
+			entries[i].MessageDeduplicationId = &message.DeduplicationID
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	output, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
+	if err != nil {
+		for _, index := range batch {
+			errs[index] = classify(err, queue.InvalidMessage)
+		}
+		return
+	}
+	for _, entry := range output.Failed {
+		if i, err := strconv.Atoi(aws.ToString(entry.Id)); err == nil && i >= 0 && i < len(batch) {
+			errs[batch[i]] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message), queue.InvalidMessage)
+		}
+	}
+}
+
+// outgoing are attributes as the SDK wants them.
+func outgoing(attributes queue.Attributes) map[string]types.MessageAttributeValue {
+	if len(attributes) == 0 {
+		return nil
+	}
+	values := make(map[string]types.MessageAttributeValue, len(attributes))
+	for name, a := range attributes {
+		value := types.MessageAttributeValue{DataType: aws.String(a.DataType)}
+		if a.IsBinary() {
+			value.BinaryValue = a.BinaryValue
+		} else {
+			value.StringValue = aws.String(a.StringValue)
+		}
+		values[name] = value
+	}
+	return values
 }
 
 // Settings implements queue.Queue.

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+// reasonWidth is how much of a reason in words a table shows.
+const reasonWidth = 100
+
+func (p *plugin) listCommand() *cobra.Command {
+	var allNamespaces bool
+	var selector string
+	cmd := &cobra.Command{
+		Use:               "list",
+		Short:             "List bindings, with their backlog and what stops them",
+		Example:           "  kubectl queuebinding list\n  kubectl queuebinding list -A",
+		Args:              args(0, 0, "no arguments"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().BoolVarP(&allNamespaces, "all-namespaces", "A", false, "List the bindings of all namespaces.")
+	cmd.Flags().StringVarP(&selector, "selector", "l", "", "List only bindings with these labels, such as team=net.")
+	output := newOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wanted, err := labels.Parse(selector)
+		if err != nil {
+			return misuse(cmd, fmt.Errorf("--selector: %w", err))
+		}
+		options := []client.ListOption{client.MatchingLabelsSelector{Selector: wanted}}
+		if !allNamespaces {
+			namespace, err := p.namespace()
+			if err != nil {
+				return err
+			}
+			options = append(options, client.InNamespace(namespace))
+		}
+		c, err := p.client()
+		if err != nil {
+			return err
+		}
+		list := &v1alpha1.QueueBindingList{}
+		if err := c.List(cmd.Context(), list, options...); err != nil {
+			return err
+		}
+		if output.wanted() {
+			return output.printList(cmd, p.Out, list)
+		}
+		if len(list.Items) == 0 {
+			p.note("there are no bindings here; -A looks in all namespaces")
+			return nil
+		}
+		return p.printBindings(list.Items, allNamespaces)
+	}
+	return cmd
+}
+
+func (p *plugin) printBindings(bindings []v1alpha1.QueueBinding, withNamespace bool) error {
+	header := []string{"NAME", "STATUS", "ACTIVE", "MAX", "FAILED", "WAITING", "DEAD", "AGE", "STOPPED BY"}
+	if withNamespace {
+		header = append([]string{"NAMESPACE"}, header...)
+	}
+	var rows [][]string
+	for i := range bindings {
+		b := &bindings[i]
+		waiting, dead := none, none
+		if q := b.Status.Queue; q != nil {
+			waiting, dead = fmt.Sprint(q.VisibleMessages), number(q.DeadLetterMessages)
+		}
+		row := []string{
+			b.Name, statusOf(b), number(b.Status.ActiveJobs), number(b.Spec.Concurrency.MaxActiveJobs), number(b.Status.FailedJobs),
+			waiting, dead, p.age(b.CreationTimestamp.Time), cmp.Or(oneLine(stoppedBy(b), reasonWidth), none),
+		}
+		if withNamespace {
+			row = append([]string{b.Namespace}, row...)
+		}
+		rows = append(rows, row)
+	}
+	return table(p.Out, header, rows)
+}
+
+// statusOf is the reason of Ready, as in `kubectl get`.
+func statusOf(b *v1alpha1.QueueBinding) string {
+	if ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		return ready.Reason
+	}
+	return "Unknown"
+}
+
+// stoppedBy says in words why messages do not become Jobs now, or nothing.
+func stoppedBy(b *v1alpha1.QueueBinding) string {
+	ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		return "the operator has not looked at this binding: is it running?"
+	case ready.Status != metav1.ConditionTrue, ready.Reason == v1alpha1.ReasonSuspended:
+		return ready.Message
+	}
+	if most := b.Spec.Concurrency.MaxActiveJobs; most != nil && ptr.Deref(b.Status.ActiveJobs, 0) >= *most {
+		return fmt.Sprintf("maxActiveJobs: all %d are running", *most)
+	}
+	if most := b.Spec.Concurrency.MaxPendingJobs; most != nil && ptr.Deref(b.Status.PendingJobs, 0) >= *most {
+		return fmt.Sprintf("maxPendingJobs: %d wait for room in the cluster", *most)
+	}
+	return ""
+}

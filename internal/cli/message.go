@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/requeue"
+)
+
+func (p *plugin) messageCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "message JOB",
+		Short: "Print the message that a Job is for",
+		Long: `Print the body of the message that a Job is for, byte by byte as it was sent.
+
+On a terminal a newline is added where there is none at the end.`,
+		Example: `  kubectl queuebinding message pings-5k2vq7xw3hna
+  kubectl queuebinding message pings-5k2vq7xw3hna --file message.json`,
+		Args:              args(1, 1, "the name of a Job"),
+		ValidArgsFunction: p.completeJob,
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "Write to this file, which must not exist yet.")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		namespace, err := p.namespace()
+		if err != nil {
+			return err
+		}
+		c, err := p.client()
+		if err != nil {
+			return err
+		}
+		asked := &batchv1.Job{}
+		if err := c.Get(cmd.Context(), client.ObjectKey{Namespace: namespace, Name: strings.TrimPrefix(args[0], "job.batch/")}, asked); err != nil {
+			return err
+		}
+		secrets, err := requeue.Secrets(cmd.Context(), c, asked)
+		if err != nil {
+			return err
+		}
+		message, err := job.MessageOf(asked, secrets)
+		if err != nil {
+			return &failure{code: codeError, err: fmt.Errorf("job.batch/%s: %w", asked.Name, err), next: "only Jobs that a QueueBinding made have a message"}
+		}
+		if file == "" {
+			if p.OutTerminal && !strings.HasSuffix(message.Body, "\n") {
+				message.Body += "\n"
+			}
+			_, err := io.WriteString(p.Out, message.Body)
+			return err
+		}
+		// Nobody else's to read: a message may hold anything.
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return &failure{code: codeError, err: err, next: "name another file, or move this one away"}
+		}
+		if _, err := io.WriteString(f, message.Body); err != nil {
+			f.Close()
+			return err
+		}
+		return f.Close()
+	}
+	return cmd
+}

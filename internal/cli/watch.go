@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+func (p *plugin) watchCommand() *cobra.Command {
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "watch NAME",
+		Short: "Follow a binding live: backlog, Jobs, rates, failures",
+		Long: `Follow a binding live: its backlog, active Jobs against their limit, how fast
+Jobs start and the backlog shrinks, failures, and when the queue will be empty
+if it goes on like this. Ends with Ctrl-C, or when the binding is deleted.
+
+On a terminal one view is kept up to date; in a pipe each look is a line. The
+operator asks SQS for its numbers every ten seconds.`,
+		Example:           "  kubectl queuebinding watch pings",
+		Args:              args(1, 1, "the name of a binding"),
+		ValidArgsFunction: p.completeBinding,
+	}
+	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "How often to look.")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if interval < 100*time.Millisecond {
+			return misuse(cmd, fmt.Errorf("--interval must be at least 100ms"))
+		}
+		c, binding, err := p.binding(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return p.watch(cmd.Context(), c, binding, interval)
+	}
+	return cmd
+}
+
+// watch shows a binding until the context ends or the binding is gone.
+func (p *plugin) watch(ctx context.Context, c client.WithWatch, binding *v1alpha1.QueueBinding, interval time.Duration) error {
+	jobs := &metav1.PartialObjectMetadataList{} // Jobs whole are large
+	jobs.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
+	here := []client.ListOption{client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}}
+	if err := c.List(ctx, jobs, here...); err != nil {
+		return err
+	}
+	var pace pace
+	var stream apiwatch.Interface
+	defer func() {
+		if stream != nil {
+			stream.Stop()
+		}
+	}()
+	version := jobs.ResourceVersion
+	ticker := p.Clock.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if stream == nil {
+			var err error
+			options := append(slices.Clip(here), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})
+			if stream, err = c.Watch(ctx, jobs, options...); err != nil {
+				return err
+			}
+		}
+		current := &v1alpha1.QueueBinding{}
+		if err := c.Get(ctx, client.ObjectKeyFromObject(binding), current); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		p.show(current, pace.look(p.Clock.Now(), current))
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil // Ctrl-C is how this ends
+			case <-ticker.C():
+				waiting = false
+			case e, ok := <-stream.ResultChan():
+				switch {
+				case !ok, e.Type == apiwatch.Error:
+					// The API server ends watches now and then. A rate that misses some Jobs is better than no view.
+					stream.Stop()
+					stream, version, waiting = nil, "", false
+				case e.Type == apiwatch.Added:
+					pace.started++
+				}
+			}
+		}
+	}
+}
+
+// paceWindow is the time over which rates are taken.
+const paceWindow = time.Minute
+
+// pace is how fast things go.
+type pace struct {
+	started int // Jobs that came since the watch began
+	looks   []look
+}
+
+type look struct {
+	at      time.Time
+	started int
+	backlog int64
+}
+
+// rates are per second; they are not known at the first look.
+type rates struct {
+	known   bool
+	started float64
+	drained float64
+	empty   time.Duration // until the queue is empty; 0 where it does not shrink
+}
+
+// look notes the numbers of now and says how they moved over the window.
+func (p *pace) look(now time.Time, binding *v1alpha1.QueueBinding) rates {
+	current := look{at: now, started: p.started, backlog: backlogOf(binding)}
+	for len(p.looks) > 1 && now.Sub(p.looks[0].at) > paceWindow {
+		p.looks = p.looks[1:]
+	}
+	p.looks = append(p.looks, current)
+	first := p.looks[0]
+	seconds := now.Sub(first.at).Seconds()
+	if seconds <= 0 {
+		return rates{}
+	}
+	r := rates{
+		known:   true,
+		started: float64(current.started-first.started) / seconds,
+		drained: float64(first.backlog-current.backlog) / seconds,
+	}
+	if r.drained > 0 {
+		r.empty = time.Duration(float64(current.backlog) / r.drained * float64(time.Second))
+	}
+	return r
+}
+
+// backlogOf is how many messages are yet to become Jobs.
+func backlogOf(binding *v1alpha1.QueueBinding) int64 {
+	if q := binding.Status.Queue; q != nil {
+		return q.VisibleMessages + q.DelayedMessages
+	}
+	return 0
+}
+
+func (p *plugin) show(b *v1alpha1.QueueBinding, r rates) {
+	started, drained, empty := none, none, none
+	if r.known {
+		started, drained = fmt.Sprintf("%.1f/s", r.started), fmt.Sprintf("%+.1f/s", 0-r.drained)
+	}
+	if r.empty > 0 {
+		empty = r.empty.Round(time.Second).String()
+	}
+	active := fmt.Sprintf("%s/%s", number(b.Status.ActiveJobs), number(b.Spec.Concurrency.MaxActiveJobs))
+	if !p.OutTerminal {
+		fmt.Fprintf(p.Out, "%s status=%s backlog=%d active=%s pending=%s failed=%s started=%s backlog-change=%s empty-in=%s\n",
+			p.Clock.Now().UTC().Format(time.RFC3339), statusOf(b), backlogOf(b), active,
+			number(b.Status.PendingJobs), number(b.Status.FailedJobs), started, drained, empty)
+		return
+	}
+	var view strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&view, "%-18s%s\x1b[K\n", label, fmt.Sprintf(format, args...))
+	}
+	status := p.paint(green, statusOf(b))
+	if why := stoppedBy(b); why != "" {
+		status = p.paint(yellow, statusOf(b)) + "  " + oneLine(why, reasonWidth)
+	}
+	line(p.paint(bold, b.Namespace+"/"+b.Name), "")
+	line("Status", "%s", status)
+	line("Backlog", "%d  (%s)", backlogOf(b), drained)
+	line("Active", "%s %s", bar(ptr.Deref(b.Status.ActiveJobs, 0), ptr.Deref(b.Spec.Concurrency.MaxActiveJobs, 0)), active)
+	line("Pending", "%s", number(b.Status.PendingJobs))
+	line("Started", "%s", started)
+	line("Empty in", "%s", empty)
+	line("Failed", "%s", number(b.Status.FailedJobs))
+	for _, f := range b.Status.RecentFailures[:min(len(b.Status.RecentFailures), mostDescribed)] {
+		line("", "%s  %s ago  %s", f.JobName, p.age(f.FinishTime.Time), oneLine(f.Reason, reasonWidth))
+	}
+	// From the top left corner, and what is below of an earlier view goes.
+	fmt.Fprint(p.Out, "\x1b[H", view.String(), "\x1b[J")
+}
+
+// bar is how much of a limit is used.
+func bar(n, limit int32) string {
+	if limit <= 0 {
+		return ""
+	}
+	full := int(min(int64(n)*barWidth/int64(limit), barWidth))
+	return "[" + strings.Repeat("#", full) + strings.Repeat("-", barWidth-full) + "]"
+}
