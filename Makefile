@@ -131,6 +131,10 @@ test: build $(DEVENV) ## Run all tests, those against a real API server and queu
 	@echo 'Testing hack/devenv'
 	@go test -C hack/devenv -timeout=20m $(TESTFLAGS) ./...
 
+.PHONY: crash
+crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
+	@go run ./test/crash/run -every=$(or $(EVERY),1)
+
 ##@ Install
 
 .PHONY: install
