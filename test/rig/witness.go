@@ -1,8 +1,10 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,7 +47,7 @@ type Witness struct {
 	jobs     map[types.UID]*Job
 	bindings map[types.UID]*BindingSeen
 	peaks    map[types.UID]int
-	onCreate []func(created Job, active int)
+	onCreate []func(created Job, owner BindingSeen, active int)
 	gaps     int
 	followed sync.WaitGroup
 }
@@ -54,9 +56,9 @@ type Witness struct {
 type BindingSeen struct {
 	UID             types.UID
 	Namespace, Name string
-	// Limits are its maxActiveJobs by generation, Observed the generation that the operator says it works by.
+	// Limits are its maxActiveJobs by generation. Observed is since when the operator said that it works by a generation.
 	Limits   map[int64]int
-	Observed int64
+	Observed map[int64]time.Time
 	// DeletedAt counts the API server's changes at its deletion; 0 while it exists.
 	DeletedAt int64
 }
@@ -78,9 +80,9 @@ func (c *Cluster) Watch(ctx context.Context) (*Witness, error) {
 // Wait waits for the witness's end after that of its context.
 func (w *Witness) Wait() { w.followed.Wait() }
 
-// OnCreate has a function called for each Job that is created, with the number of its binding's active Jobs. It must
-// not call the witness.
-func (w *Witness) OnCreate(do func(created Job, active int)) {
+// OnCreate has a function called for each Job that is created, with its binding and the number of that one's active
+// Jobs. It must not call the witness.
+func (w *Witness) OnCreate(do func(created Job, owner BindingSeen, active int)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.onCreate = append(w.onCreate, do)
@@ -114,6 +116,10 @@ func (w *Witness) listed(kind client.ObjectList, objects []client.Object, gap bo
 			known.Gone = known.Gone || !there[uid]
 		}
 	}
+	// Those that are known first: they may have finished before the new ones were created.
+	slices.SortStableFunc(objects, func(a, b client.Object) int {
+		return cmp.Compare(w.novelty(a), w.novelty(b))
+	})
 	for _, object := range objects {
 		switch object := object.(type) {
 		case *batchv1.Job:
@@ -122,6 +128,14 @@ func (w *Witness) listed(kind client.ObjectList, objects []client.Object, gap bo
 			w.sawBinding(object, false)
 		}
 	}
+}
+
+// novelty is 1 for a Job that was not seen yet.
+func (w *Witness) novelty(object client.Object) int {
+	if _, ok := w.jobs[object.GetUID()]; ok {
+		return 0
+	}
+	return 1
 }
 
 func (w *Witness) sawJob(object *batchv1.Job, deleted bool) {
@@ -152,7 +166,7 @@ func (w *Witness) sawJob(object *batchv1.Job, deleted bool) {
 		active := w.active(owner.UID)
 		w.peaks[owner.UID] = max(w.peaks[owner.UID], active)
 		for _, do := range w.onCreate {
-			do(*known, active)
+			do(*known, w.binding(owner.UID), active)
 		}
 	}
 }
@@ -160,10 +174,12 @@ func (w *Witness) sawJob(object *batchv1.Job, deleted bool) {
 func (w *Witness) sawBinding(object *v1alpha1.QueueBinding, deleted bool) {
 	known, ok := w.bindings[object.UID]
 	if !ok {
-		known = &BindingSeen{UID: object.UID, Namespace: object.Namespace, Name: object.Name, Limits: map[int64]int{}}
+		known = &BindingSeen{UID: object.UID, Namespace: object.Namespace, Name: object.Name, Limits: map[int64]int{}, Observed: map[int64]time.Time{}}
 		w.bindings[object.UID] = known
 	}
-	known.Observed = object.Status.ObservedGeneration
+	if observed := object.Status.ObservedGeneration; known.Observed[observed].IsZero() {
+		known.Observed[observed] = time.Now()
+	}
 	if limit := object.Spec.Concurrency.MaxActiveJobs; limit != nil {
 		known.Limits[object.Generation] = int(*limit)
 	}
@@ -209,14 +225,21 @@ func (w *Witness) Peak(owner types.UID) int {
 	return w.peaks[owner]
 }
 
-// BindingOf is what was seen of a binding. The result is a copy, but for its map.
+// BindingOf is what was seen of a binding.
 func (w *Witness) BindingOf(uid types.UID) BindingSeen {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if known, ok := w.bindings[uid]; ok {
-		return *known
+	return w.binding(uid)
+}
+
+func (w *Witness) binding(uid types.UID) BindingSeen {
+	known, ok := w.bindings[uid]
+	if !ok {
+		return BindingSeen{}
 	}
-	return BindingSeen{}
+	copied := *known
+	copied.Limits, copied.Observed = maps.Clone(known.Limits), maps.Clone(known.Observed)
+	return copied
 }
 
 // Gaps is how often the watch could not be resumed, so that a Job which came and went meanwhile was not seen.
