@@ -139,7 +139,11 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	if err := c.Cluster.CreateNamespace(ctx, name); err != nil {
 		return err
 	}
-	queue, err := c.Cluster.CreateQueue(ctx, name)
+	queueName := name
+	if c.FIFO {
+		queueName += ".fifo"
+	}
+	queue, err := c.Cluster.CreateQueue(ctx, queueName)
 	if err != nil {
 		return err
 	}
@@ -150,6 +154,7 @@ func (c *Case) begin(ctx context.Context, name string) error {
 			return err
 		}
 		c.Sent[id] = body
+		c.Order = append(c.Order, id)
 	}
 	c.Binding = rig.Binding(name, "pings", queue.URL)
 	c.Binding.Spec.Concurrency.MaxActiveJobs = &c.Limit

@@ -6,6 +6,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type Scenario struct {
 	Limit int32
 	// Bodies are sent before all else.
 	Bodies []string
+	// FIFO has them sent to a FIFO queue, as one group.
+	FIFO bool
 	// Twice has the queue deliver messages twice, as it may.
 	Twice bool
 	// Prepare, where it is set, is called with the binding there and the operator running, and ends when what the
@@ -42,8 +45,9 @@ type Case struct {
 	Witness *rig.Witness
 	Queue   *rig.Queue
 	Binding *v1alpha1.QueueBinding
-	// Sent are the messages of Bodies: their bodies by their IDs.
-	Sent map[string]string
+	// Sent are the messages of Bodies: their bodies by their IDs, which Order has in the order of sending.
+	Sent  map[string]string
+	Order []string
 
 	script *script
 }
@@ -128,6 +132,20 @@ func exactlyOnce(c *Case, attempts int) []string {
 func limitHeld(c *Case) []string {
 	if peak := c.Witness.Peak(c.Binding.UID); peak > int(c.Limit) {
 		return []string{fmt.Sprintf(limitPassed+"%d Jobs were active at a time, and %d may be", peak, c.Limit)}
+	}
+	return nil
+}
+
+// inOrder is what is wrong with the order in which the first attempts were created.
+func inOrder(c *Case) []string {
+	var got []string
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		if job.Attempt == 1 {
+			got = append(got, job.Root)
+		}
+	}
+	if !slices.Equal(got, c.Order) {
+		return []string{fmt.Sprintf("ORDER: Jobs were created of messages %v, which were sent as %v", got, c.Order)}
 	}
 	return nil
 }

@@ -35,6 +35,14 @@ var Scenarios = []*Scenario{
 		Violations: once(1),
 	},
 	{
+		Name: "a FIFO group of three", Limit: 2, FIFO: true,
+		Bodies:  bodies(3, "127.0.0.1"),
+		Missing: settled(3, 0),
+		Violations: func(_ context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 1), limitHeld(c), inOrder(c))
+		},
+	},
+	{
 		Name: "requeue of three", Limit: 5,
 		Bodies: bodies(3, "no.invalid"),
 		Prepare: func(ctx context.Context, c *Case) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -19,14 +20,18 @@ type Queue struct {
 	endpoint string
 }
 
-// CreateQueue makes a queue.
+// CreateQueue makes a queue, a FIFO one where the name ends in `.fifo`.
 func (c *Cluster) CreateQueue(ctx context.Context, name string) (*Queue, error) {
 	q := &Queue{Name: name, endpoint: c.SQSEndpoint, client: sqs.New(sqs.Options{
 		BaseEndpoint: aws.String(c.SQSEndpoint),
 		Region:       "eu-west-1",
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})}
-	output, err := q.client.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name})
+	input := &sqs.CreateQueueInput{QueueName: &name}
+	if q.isFIFO() {
+		input.Attributes = map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+	}
+	output, err := q.client.CreateQueue(ctx, input)
 	if err != nil {
 		return nil, fmt.Errorf("creating queue %s: %w", name, err)
 	}
@@ -34,9 +39,15 @@ func (c *Cluster) CreateQueue(ctx context.Context, name string) (*Queue, error) 
 	return q, nil
 }
 
-// Send sends a message and returns its ID.
+func (q *Queue) isFIFO() bool { return strings.HasSuffix(q.Name, ".fifo") }
+
+// Send sends a message and returns its ID. On a FIFO queue all are of one group.
 func (q *Queue) Send(ctx context.Context, body string) (string, error) {
-	output, err := q.client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body})
+	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body}
+	if q.isFIFO() {
+		input.MessageGroupId = aws.String("group")
+	}
+	output, err := q.client.SendMessage(ctx, input)
 	if err != nil {
 		return "", fmt.Errorf("sending to queue %s: %w", q.Name, err)
 	}

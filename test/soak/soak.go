@@ -130,8 +130,12 @@ func (s *soak) load(ctx context.Context, b *binding, random *rand.Rand) {
 			if random.IntN(6) == 0 {
 				target = "no.invalid"
 			}
+			seconds := 0.1 + random.Float64()
+			if random.IntN(20) == 0 {
+				seconds += 15 // so that there is something to delete that runs
+			}
 			number++
-			body := rig.Body(number, target, 0.1+random.Float64())
+			body := rig.Body(number, target, seconds)
 			id, err := b.queue.Send(ctx, body)
 			if err != nil {
 				continue // the time is over

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,12 +56,12 @@ func (s *soak) requeueAll(ctx context.Context, random *rand.Rand) {
 	s.requeue(ctx, s.any(random), "all")
 }
 
-// requeueSome asks for up to three failed Jobs by name.
+// requeueSome asks for up to ten failed Jobs by name.
 func (s *soak) requeueSome(ctx context.Context, random *rand.Rand) {
 	b := s.any(random)
 	var words []string
 	for _, job := range s.witness.Jobs(namespace) {
-		if job.Owner == b.UID && job.Failed && !job.Gone && len(words) < 3 && random.IntN(2) == 0 {
+		if job.Owner == b.UID && job.Failed && !job.Gone && len(words) < 10 && random.IntN(2) == 0 {
 			words = append(words, job.Name)
 		}
 	}
@@ -105,7 +106,9 @@ func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 		onQueue[message.ID], onQueue[root] = true, true
 	}
 	deleted := 0
-	for _, job := range s.witness.Jobs(namespace) {
+	jobs := s.witness.Jobs(namespace)
+	slices.Reverse(jobs) // the newest may still run
+	for _, job := range jobs {
 		young := job.Attempt > 1 && time.Since(job.Added) < settledAge
 		if job.Owner != b.UID || job.Gone || job.Deleting || job.Requeued || onQueue[job.Root] || young || random.IntN(3) == 0 {
 			continue
