@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,12 +22,7 @@ func matrix(t *testing.T) *crash.Matrix {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Logf("logs: %s", cluster.Work)
-		} else if err := os.RemoveAll(cluster.Work); err != nil {
+		if err := cluster.End(t.Failed()); err != nil {
 			t.Error(err)
 		}
 	})

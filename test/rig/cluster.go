@@ -30,7 +30,7 @@ type Cluster struct {
 	Client client.WithWatch
 	// Root is the repository's root.
 	Root string
-	// Work is a folder for programs, kubeconfigs and logs. Stop leaves it.
+	// Work is a folder for programs, kubeconfigs and logs. Stop leaves it, End removes it where nobody needs it.
 	Work string
 }
 
@@ -72,6 +72,15 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		return fmt.Errorf("reaching the API server: %w", err)
 	}
 	return Await(ctx, "the CRD", func() string { return Problem(c.Client.List(ctx, &v1alpha1.QueueBindingList{})) })
+}
+
+// End stops the cluster, and removes what was logged unless it is to be kept.
+func (c *Cluster) End(keep bool) error {
+	err := c.Stop()
+	if keep {
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(c.Work))
 }
 
 // CreateNamespace makes a namespace.

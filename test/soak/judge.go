@@ -207,5 +207,7 @@ func (s *soak) print(w io.Writer, found []string) {
 	for _, violation := range found {
 		fmt.Fprintln(w, violation)
 	}
-	fmt.Fprintf(w, "Logs: %s\n", s.cluster.Work)
+	if len(found) > 0 {
+		fmt.Fprintf(w, "Logs: %s\n", s.cluster.Work)
+	}
 }

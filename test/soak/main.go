@@ -68,7 +68,7 @@ func run(ctx context.Context, seed uint64, duration time.Duration, without strin
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	defer func() { err = errors.Join(err, cluster.End(err != nil || violations > 0)) }()
 	program, err := cluster.Build("manager", edits...)
 	if err != nil {
 		return 0, err

@@ -85,7 +85,7 @@ func (s *soak) requeue(ctx context.Context, b *binding, words ...string) {
 // not told that it was sent.
 const settledAge = 15 * time.Second
 
-// deleteJobs deletes up to five Jobs of a binding, running or finished. It spares those whose message may still be
+// deleteJobs deletes up to five Jobs of a binding, either running or finished ones. It spares those whose message may still be
 // delivered: such a message would rightly become a Job again.
 func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 	b := s.any(random)
@@ -105,12 +105,12 @@ func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 		root, _, _ := strings.Cut(message.Lineage, "/")
 		onQueue[message.ID], onQueue[root] = true, true
 	}
-	deleted := 0
+	deleted, finished := 0, random.IntN(2) == 0
 	jobs := s.witness.Jobs(namespace)
 	slices.Reverse(jobs) // the newest may still run
 	for _, job := range jobs {
 		young := job.Attempt > 1 && time.Since(job.Added) < settledAge
-		if job.Owner != b.UID || job.Gone || job.Deleting || job.Requeued || onQueue[job.Root] || young || random.IntN(3) == 0 {
+		if job.Owner != b.UID || job.Finished != finished || job.Gone || job.Deleting || job.Requeued || onQueue[job.Root] || young || random.IntN(3) == 0 {
 			continue
 		}
 		s.mu.Lock()

@@ -37,7 +37,7 @@ func run(ctx context.Context, every, parallel int, only string) (violations int,
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	defer func() { err = errors.Join(err, cluster.End(err != nil || violations > 0)) }()
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	witness, err := cluster.Watch(watching)
@@ -65,6 +65,5 @@ func run(ctx context.Context, every, parallel int, only string) (violations int,
 	}
 	fmt.Println()
 	crash.Print(os.Stdout, rows)
-	fmt.Printf("Logs: %s\n", cluster.Work)
 	return violations, nil
 }
