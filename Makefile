@@ -143,6 +143,14 @@ test: build $(DEVENV) ## Run all tests, those against a real API server and queu
 	@echo 'Testing hack/devenv'
 	@go test -C hack/devenv -timeout=20m $(TESTFLAGS) ./...
 
+.PHONY: crash
+crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
+	@go run ./test/crash/run -every=$(or $(EVERY),1)
+
+.PHONY: soak
+soak: ## Break everything at once under load, by a plan made of SEED=1, for MINUTES=3, and see that nothing is lost or doubled.
+	@go run ./test/soak -seed=$(or $(SEED),1) -minutes=$(or $(MINUTES),3)
+
 ##@ Install
 
 .PHONY: install

@@ -1,0 +1,69 @@
+// Command run plays the crash matrix: `make crash`. It exits with 1 if any promise was broken.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/queuebinding/queuebinding/test/crash"
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+func main() {
+	every := flag.Int("every", 1, "Break only every n-th step.")
+	parallel := flag.Int("parallel", 6, "Cases that are played side by side.")
+	only := flag.String("scenario", "", "Play only scenarios whose name holds this.")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	violations, err := run(ctx, *every, *parallel, *only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "crash:", err)
+	}
+	if err != nil || violations > 0 {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, every, parallel int, only string) (violations int, err error) {
+	fmt.Println("Starting a control plane and a queue")
+	cluster, err := rig.StartCluster(ctx, os.Stderr)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, cluster.End(err != nil || violations > 0)) }()
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	witness, err := cluster.Watch(watching)
+	if err != nil {
+		return 0, err
+	}
+	program, err := cluster.Build("manager")
+	if err != nil {
+		return 0, err
+	}
+	matrix := &crash.Matrix{Cluster: cluster, Witness: witness, Program: program, Parallel: parallel, Every: every, Log: os.Stdout}
+	var rows []crash.Row
+	for _, matrix.Survive = range []bool{false, true} {
+		for _, scenario := range crash.Scenarios {
+			if !strings.Contains(scenario.Name, only) {
+				continue
+			}
+			row, err := matrix.Play(ctx, scenario)
+			if err != nil {
+				return 0, err
+			}
+			rows = append(rows, row)
+			violations += len(row.Violations)
+		}
+	}
+	fmt.Println()
+	crash.Print(os.Stdout, rows)
+	return violations, nil
+}

@@ -1,0 +1,187 @@
+// Package crash is the crash matrix. It plays scenarios over and over and kills the operator each time at another
+// request, before the request got through or after, starts the operator again, and sees from the outside whether all
+// promises held. A new scenario is one more entry of Scenarios.
+package crash
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+// Scenario is what happens while the operator is killed. It has a namespace and a queue of its own.
+type Scenario struct {
+	Name string
+	// Limit is the binding's maxActiveJobs.
+	Limit int32
+	// Bodies are sent before all else.
+	Bodies []string
+	// FIFO has them sent to a FIFO queue, as one group.
+	FIFO bool
+	// Twice has the queue deliver messages twice, as it may.
+	Twice bool
+	// Prepare, where it is set, is called with the binding there and the operator running, and ends when what the
+	// scenario begins with is reached. What the operator does for it is not broken.
+	Prepare func(context.Context, *Case) error
+	// Act, where it is set, is what a user does once things may break. It returns when it is done.
+	Act func(context.Context, *Case) error
+	// Missing says what is not yet as it is to be at last, or nothing.
+	Missing func(context.Context, *Case) string
+	// Linger is how long things are left to themselves after that, where nothing tells whether the operator is done.
+	Linger time.Duration
+	// Violations says what is not as promised, when nothing is missing.
+	Violations func(context.Context, *Case) []string
+}
+
+// Case is one play of a scenario.
+type Case struct {
+	*Scenario
+	Cluster *rig.Cluster
+	Witness *rig.Witness
+	Queue   *rig.Queue
+	Binding *v1alpha1.QueueBinding
+	// Sent are the messages of Bodies: their bodies by their IDs, which Order has in the order of sending.
+	Sent  map[string]string
+	Order []string
+
+	script *script
+}
+
+// script counts the steps of a case and breaks one of them.
+type script struct {
+	// at is the step that is broken, from 1, or 0 for none; fault is how.
+	at    int
+	fault Fault
+	twice bool
+	// kill ends the operator.
+	kill func()
+
+	mu    sync.Mutex
+	armed bool
+	names []string
+	cut   string
+	done  chan struct{}
+}
+
+// Fault is how a step is broken.
+type Fault struct {
+	// After is whether the request got through before the connection was cut.
+	After bool
+	// Survive is whether the operator lives on, and only does not know.
+	Survive bool
+}
+
+func (f Fault) String() string {
+	side, what := "before", "killed"
+	if f.After {
+		side = "after"
+	}
+	if f.Survive {
+		what = "cut"
+	}
+	return what + " " + side
+}
+
+// How violations begin.
+const (
+	lost        = "LOST: "
+	doubled     = "DOUBLED: "
+	limitPassed = "LIMIT: "
+	stuck       = "STUCK: "
+)
+
+// exactlyOnce is what is wrong with the Jobs of the messages that were sent: each must have had one Job for each of
+// attempts, with its body, and there must have been no other Job.
+func exactlyOnce(c *Case, attempts int) []string {
+	var wrong []string
+	type lineage struct {
+		root    string
+		attempt int
+	}
+	had := map[lineage]int{}
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		had[lineage{job.Root, job.Attempt}]++
+		body, ours := c.Sent[job.Root]
+		switch {
+		case !ours || job.Attempt < 1 || job.Attempt > attempts:
+			wrong = append(wrong, fmt.Sprintf("Job %s is of attempt %d at message %s, which should not be", job.Name, job.Attempt, job.Root))
+		case job.Body != body:
+			wrong = append(wrong, fmt.Sprintf("Job %s has body %s, not %s", job.Name, job.Body, body))
+		}
+	}
+	for id := range c.Sent {
+		for attempt := 1; attempt <= attempts; attempt++ {
+			switch n := had[lineage{id, attempt}]; n {
+			case 1:
+			case 0:
+				wrong = append(wrong, fmt.Sprintf(lost+"message %s had no Job of attempt %d", id, attempt))
+			default:
+				wrong = append(wrong, fmt.Sprintf(doubled+"message %s had %d Jobs of attempt %d", id, n, attempt))
+			}
+		}
+	}
+	return wrong
+}
+
+// limitHeld is what is wrong with the number of Jobs that were active at a time.
+func limitHeld(c *Case) []string {
+	if peak := c.Witness.Peak(c.Binding.UID); peak > int(c.Limit) {
+		return []string{fmt.Sprintf(limitPassed+"%d Jobs were active at a time, and %d may be", peak, c.Limit)}
+	}
+	return nil
+}
+
+// inOrder is what is wrong with the order in which the first attempts were created.
+func inOrder(c *Case) []string {
+	var got []string
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		if job.Attempt == 1 {
+			got = append(got, job.Root)
+		}
+	}
+	if !slices.Equal(got, c.Order) {
+		return []string{fmt.Sprintf("ORDER: Jobs were created of messages %v, which were sent as %v", got, c.Order)}
+	}
+	return nil
+}
+
+// unsettled says what keeps a case from being settled: messages, active Jobs, or a status that does not count what is.
+func unsettled(ctx context.Context, c *Case, succeeded, failed int) string {
+	if said := c.Queue.Holds(ctx, 0); said != "" {
+		return said
+	}
+	binding := &v1alpha1.QueueBinding{}
+	if err := c.Cluster.Client.Get(ctx, keyOf(c.Binding), binding); err != nil {
+		return err.Error()
+	}
+	s := &binding.Status
+	got := [4]int32{number(s.ActiveJobs), number(s.SucceededJobs), number(s.FailedJobs), number(s.RequeuedJobs)}
+	if want := [4]int32{0, int32(succeeded), int32(failed), 0}; got != want {
+		return fmt.Sprintf("status counts %v Jobs as active, succeeded, failed and requeued, not %v", got, want)
+	}
+	if text := binding.Annotations[v1alpha1.AnnotationRequeue]; text != "" {
+		return fmt.Sprintf("a requeue of %s is not done", text)
+	}
+	there := 0
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		if !job.Gone {
+			there++
+		}
+	}
+	if there != succeeded+failed {
+		return fmt.Sprintf("%d Jobs are there, not %d", there, succeeded+failed)
+	}
+	return ""
+}
+
+func number(n *int32) int32 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}

@@ -1,0 +1,172 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+// Scenarios are all scenarios.
+var Scenarios = []*Scenario{
+	{
+		Name: "one message", Limit: 1,
+		Bodies:     bodies(1, "127.0.0.1"),
+		Missing:    settled(1, 0),
+		Violations: once(1),
+	},
+	{
+		Name: "one message, delivered twice", Limit: 2, Twice: true,
+		Bodies:     bodies(1, "127.0.0.1"),
+		Missing:    settled(1, 0),
+		Violations: once(1),
+	},
+	{
+		// The limit is less, so that slots are used again.
+		Name: "a batch of ten", Limit: 5,
+		Bodies:     append(bodies(8, "127.0.0.1"), bodies(2, "no.invalid")...),
+		Missing:    settled(8, 2),
+		Violations: once(1),
+	},
+	{
+		Name: "a FIFO group of three", Limit: 2, FIFO: true,
+		Bodies:  bodies(3, "127.0.0.1"),
+		Missing: settled(3, 0),
+		Violations: func(_ context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 1), limitHeld(c), inOrder(c))
+		},
+	},
+	{
+		Name: "requeue of three", Limit: 5,
+		Bodies: bodies(3, "no.invalid"),
+		Prepare: func(ctx context.Context, c *Case) error {
+			return rig.Await(ctx, "three failed Jobs", func() string { return unsettled(ctx, c, 0, 3) })
+		},
+		Act:     requeueAll,
+		Missing: requeued,
+		// The first attempts are gone when settled.
+		Violations: once(2),
+	},
+	{
+		Name: "binding deleted mid-flight", Limit: 3,
+		Bodies:     bodies(6, "127.0.0.1"),
+		Act:        deleteBinding,
+		Missing:    everythingIsSomewhere,
+		Linger:     3 * time.Second, // what is hidden has come back then
+		Violations: onlyBefore,
+	},
+}
+
+func bodies(n int, target string) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = rig.Body(i, target, 0.1)
+	}
+	return all
+}
+
+func settled(succeeded, failed int) func(context.Context, *Case) string {
+	return func(ctx context.Context, c *Case) string { return unsettled(ctx, c, succeeded, failed) }
+}
+
+func once(attempts int) func(context.Context, *Case) []string {
+	return func(_ context.Context, c *Case) []string { return append(exactlyOnce(c, attempts), limitHeld(c)...) }
+}
+
+func requeueAll(ctx context.Context, c *Case) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"all"}}}`, v1alpha1.AnnotationRequeue)
+	if err := c.Cluster.Client.Patch(ctx, c.Binding.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		return fmt.Errorf("asking for a requeue: %w", err)
+	}
+	return nil
+}
+
+// requeued: the second attempts have failed too, and the first ones are gone.
+func requeued(ctx context.Context, c *Case) string {
+	if said := unsettled(ctx, c, 0, 3); said != "" {
+		return said
+	}
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		if job.Attempt == 1 && !job.Gone {
+			return fmt.Sprintf("failed Job %s is still there", job.Name)
+		}
+	}
+	return ""
+}
+
+// deleteBinding deletes the binding as soon as its first Job is there.
+func deleteBinding(ctx context.Context, c *Case) error {
+	err := rig.Await(ctx, "the first Job", func() string {
+		if len(c.Witness.Jobs(c.Binding.Namespace)) == 0 {
+			return "there is none"
+		}
+		return ""
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Cluster.Client.Delete(ctx, c.Binding.DeepCopy()); err != nil {
+		return fmt.Errorf("deleting the binding: %w", err)
+	}
+	return nil
+}
+
+// everythingIsSomewhere: the binding and its Jobs are gone, and each message is on the queue or had a Job.
+func everythingIsSomewhere(ctx context.Context, c *Case) string {
+	if c.Witness.BindingOf(c.Binding.UID).DeletedAt == 0 {
+		return "the binding is still there"
+	}
+	had := map[string]bool{}
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		if !job.Gone {
+			return fmt.Sprintf("Job %s is still there", job.Name)
+		}
+		had[job.Root] = true
+	}
+	held, err := c.Queue.Contents(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	for id := range c.Sent {
+		if !had[id] && !slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id }) {
+			return fmt.Sprintf(lost+"message %s is not on the queue and had no Job", id)
+		}
+	}
+	return ""
+}
+
+// onlyBefore: a message that is not on the queue had its Job while the binding existed, and none had two.
+func onlyBefore(ctx context.Context, c *Case) []string {
+	held, err := c.Queue.Contents(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	deleted := c.Witness.BindingOf(c.Binding.UID).DeletedAt
+	wrong := limitHeld(c)
+	jobs := map[string][]rig.Job{}
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		jobs[job.Root] = append(jobs[job.Root], job)
+	}
+	for id, body := range c.Sent {
+		onQueue := slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id })
+		switch {
+		case len(jobs[id]) > 1:
+			wrong = append(wrong, fmt.Sprintf(doubled+"message %s had %d Jobs", id, len(jobs[id])))
+		case len(jobs[id]) == 1 && jobs[id][0].Body != body:
+			wrong = append(wrong, fmt.Sprintf("Job %s has body %s, not %s", jobs[id][0].Name, jobs[id][0].Body, body))
+		case onQueue:
+		case len(jobs[id]) == 0:
+			wrong = append(wrong, fmt.Sprintf(lost+"message %s is not on the queue and had no Job", id))
+		case jobs[id][0].Revision > deleted:
+			wrong = append(wrong, fmt.Sprintf(lost+"message %s is not on the queue and its Job was created %d changes after the binding's deletion",
+				id, jobs[id][0].Revision-deleted))
+		}
+	}
+	return wrong
+}

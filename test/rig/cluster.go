@@ -1,0 +1,92 @@
+// Package rig is what tests stand on that break the operator: a cluster and a queue, the operator as a process, and a
+// witness that sees from the outside what becomes of messages. It uses none of the operator's own code but its API.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/testenv"
+)
+
+// Cluster is a control plane with simulated nodes and an SQS emulator, on which the CRD is installed.
+type Cluster struct {
+	*testenv.Environment
+	// Client is an administrator's. It does not pass any fault proxy.
+	Client client.WithWatch
+	// Root is the repository's root.
+	Root string
+	// Work is a folder for programs, kubeconfigs and logs. Stop leaves it, End removes it where nobody needs it.
+	Work string
+}
+
+// StartCluster starts a cluster. What has to be built first is told to progress.
+func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
+	root, err := testenv.Root()
+	if err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp("", "rig-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for logs: %w", err)
+	}
+	environment, err := testenv.Start(testenv.Options{Log: progress})
+	if err != nil {
+		return nil, err
+	}
+	cluster := &Cluster{Environment: environment, Root: root, Work: work}
+	if err := cluster.prepare(ctx); err != nil {
+		return nil, errors.Join(err, environment.Stop())
+	}
+	return cluster, nil
+}
+
+func (c *Cluster) prepare(ctx context.Context) error {
+	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
+	_, err := envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{
+		Paths:              []string{filepath.Join(c.Root, "config", "crd", "bases")},
+		ErrorIfPathMissing: true,
+	})
+	if err != nil {
+		return fmt.Errorf("installing the CRD: %w", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if c.Client, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("reaching the API server: %w", err)
+	}
+	return Await(ctx, "the CRD", func() string { return Problem(c.Client.List(ctx, &v1alpha1.QueueBindingList{})) })
+}
+
+// End stops the cluster, and removes what was logged unless it is to be kept.
+func (c *Cluster) End(keep bool) error {
+	err := c.Stop()
+	if keep {
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(c.Work))
+}
+
+// CreateNamespace makes a namespace.
+func (c *Cluster) CreateNamespace(ctx context.Context, name string) error {
+	if err := c.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		return fmt.Errorf("creating namespace %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package rig
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// Queue is a queue as a producer sees it, and one who may look inside the emulator.
+type Queue struct {
+	Name, URL string
+
+	client   *sqs.Client
+	endpoint string
+}
+
+// CreateQueue makes a queue, a FIFO one where the name ends in `.fifo`.
+func (c *Cluster) CreateQueue(ctx context.Context, name string) (*Queue, error) {
+	q := &Queue{Name: name, endpoint: c.SQSEndpoint, client: sqs.New(sqs.Options{
+		BaseEndpoint: aws.String(c.SQSEndpoint),
+		Region:       "eu-west-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})}
+	input := &sqs.CreateQueueInput{QueueName: &name}
+	if q.isFIFO() {
+		input.Attributes = map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+	}
+	output, err := q.client.CreateQueue(ctx, input)
+	if err != nil {
+		return nil, fmt.Errorf("creating queue %s: %w", name, err)
+	}
+	q.URL = aws.ToString(output.QueueUrl)
+	return q, nil
+}
+
+func (q *Queue) isFIFO() bool { return strings.HasSuffix(q.Name, ".fifo") }
+
+// Send sends a message and returns its ID. On a FIFO queue all are of one group.
+func (q *Queue) Send(ctx context.Context, body string) (string, error) {
+	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body}
+	if q.isFIFO() {
+		input.MessageGroupId = aws.String("group")
+	}
+	output, err := q.client.SendMessage(ctx, input)
+	if err != nil {
+		return "", fmt.Errorf("sending to queue %s: %w", q.Name, err)
+	}
+	return aws.ToString(output.MessageId), nil
+}
+
+// Held is a message that a queue holds, visible or not.
+type Held struct{ ID, Lineage string }
+
+// Contents are all messages that the queue holds. Looking does not change them.
+func (q *Queue) Contents(ctx context.Context) ([]Held, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, q.endpoint+"/_fauxqs/queues/"+q.Name, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("looking into queue %s: %w", q.Name, err)
+	}
+	defer response.Body.Close()
+	type message struct {
+		MessageID string                                  `json:"messageId"`
+		OfMessage map[string]struct{ StringValue string } `json:"messageAttributes"`
+	}
+	var inside struct {
+		Messages struct {
+			Ready, Delayed []message
+			Inflight       []struct{ Message message }
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&inside); err != nil {
+		return nil, fmt.Errorf("looking into queue %s: %w", q.Name, err)
+	}
+	all := append(inside.Messages.Ready, inside.Messages.Delayed...)
+	for _, hidden := range inside.Messages.Inflight {
+		all = append(all, hidden.Message)
+	}
+	held := make([]Held, len(all))
+	for i, m := range all {
+		held[i] = Held{ID: m.MessageID, Lineage: m.OfMessage["queuebinding.dev.lineage"].StringValue}
+	}
+	return held, nil
+}
+
+// Holds says how many messages the queue holds, or nothing where that is as many as wanted.
+func (q *Queue) Holds(ctx context.Context, want int) string {
+	held, err := q.Contents(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	if len(held) != want {
+		return fmt.Sprintf("queue %s holds %d messages, not %d", q.Name, len(held), want)
+	}
+	return ""
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+// rogue is the name of an operator that works without asking who leads.
+const rogue = "rogue"
+
+// operators are two replicas that are started again whenever they end, as a Deployment would.
+type operators struct {
+	cluster *rig.Cluster
+	program string
+	weather *weather
+
+	mu      sync.Mutex
+	ending  bool
+	ways    []*rig.Way
+	running map[string]*rig.Operator
+	keepers sync.WaitGroup
+}
+
+func newOperators(cluster *rig.Cluster, program string, weather *weather) *operators {
+	return &operators{cluster: cluster, program: program, weather: weather, running: map[string]*rig.Operator{}}
+}
+
+func (o *operators) names() []string { return []string{"first", "second"} }
+
+func (o *operators) begin() error {
+	for _, name := range o.names() {
+		way, err := o.way(name)
+		if err != nil {
+			return err
+		}
+		o.keepers.Go(func() { o.keep(name, way) })
+	}
+	return nil
+}
+
+func (o *operators) way(name string) (*rig.Way, error) {
+	way, err := o.cluster.OpenWay("operator-"+name, "", o.weather.over(name))
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ways = append(o.ways, way)
+	return way, nil
+}
+
+// keep has an operator run until the end.
+func (o *operators) keep(name string, way *rig.Way) {
+	for {
+		o.mu.Lock()
+		if o.ending {
+			o.mu.Unlock()
+			return
+		}
+		operator, err := o.cluster.StartOperator(o.program, way, "--leader-elect")
+		if err == nil {
+			o.running[name] = operator
+		}
+		o.mu.Unlock()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "soak:", err)
+		} else {
+			<-operator.Ended()
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+// get is the running operator of a name, or nil.
+func (o *operators) get(name string) *rig.Operator {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.running[name]
+}
+
+func (o *operators) kill(names ...string) {
+	for _, name := range names {
+		if operator := o.get(name); operator != nil {
+			operator.Kill()
+		}
+	}
+}
+
+// end kills all of them.
+func (o *operators) end() {
+	o.mu.Lock()
+	o.ending = true
+	o.mu.Unlock()
+	o.kill(o.names()...)
+	o.keepers.Wait()
+	for _, way := range o.ways {
+		_ = way.Close() // nobody uses it any more
+	}
+}

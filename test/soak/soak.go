@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+const namespace = "soak"
+
+// soak is one run.
+type soak struct {
+	cluster   *rig.Cluster
+	witness   *rig.Witness
+	seed      uint64
+	began     time.Time
+	weather   *weather
+	operators *operators
+	bindings  []*binding
+	overlap   *overlap
+	limits    *limits
+
+	mu sync.Mutex
+	// injected counts what was broken or done, by name.
+	injected map[string]int
+	// removed are the Jobs that users deleted, by name.
+	removed map[string]bool
+}
+
+// binding is a binding with its queue, and what was sent there.
+type binding struct {
+	*v1alpha1.QueueBinding
+	queue *rig.Queue
+
+	mu   sync.Mutex
+	sent map[string]string // bodies by message ID
+}
+
+// limits at the beginning, one for each binding.
+var firstLimits = []int32{2, 5, 10, 20}
+
+func newSoak(cluster *rig.Cluster, witness *rig.Witness, program string, seed uint64) *soak {
+	s := &soak{cluster: cluster, witness: witness, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[string]bool{}}
+	s.weather = newWeather(seed, s.count)
+	s.operators = newOperators(cluster, program, s.weather)
+	s.limits = newLimits(witness, s.overlap)
+	return s
+}
+
+// random makes a source of random numbers of its own for each purpose, so that one does not disturb another.
+func (s *soak) random(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(s.seed, purpose)) }
+
+// count notes that something was done.
+func (s *soak) count(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.injected[what]++
+}
+
+func (s *soak) say(format string, args ...any) {
+	fmt.Printf("%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// begin makes bindings and starts the operators.
+func (s *soak) begin(ctx context.Context) error {
+	s.began = time.Now()
+	if err := s.cluster.CreateNamespace(ctx, namespace); err != nil {
+		return err
+	}
+	for i, limit := range firstLimits {
+		name := fmt.Sprintf("pings-%d", i)
+		queue, err := s.cluster.CreateQueue(ctx, name)
+		if err != nil {
+			return err
+		}
+		b := &binding{QueueBinding: rig.Binding(namespace, name, queue.URL), queue: queue, sent: map[string]string{}}
+		b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(1))
+		b.Spec.Concurrency.MaxActiveJobs = &limit
+		// History is not what is tested here: only users and requeues make Jobs go.
+		b.Spec.SuccessfulJobsHistoryLimit, b.Spec.FailedJobsHistoryLimit = new(int32(9000)), new(int32(9000))
+		if err := s.cluster.Client.Create(ctx, b.QueueBinding); err != nil {
+			return fmt.Errorf("creating binding %s: %w", name, err)
+		}
+		s.bindings = append(s.bindings, b)
+	}
+	return s.operators.begin()
+}
+
+// storm sends messages, breaks things and has users act, until the time is over.
+func (s *soak) storm(ctx context.Context, duration time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, duration)
+	defer cancel()
+	var busy sync.WaitGroup
+	for i, b := range s.bindings {
+		busy.Go(func() { s.load(ctx, b, s.random(100+uint64(i))) })
+	}
+	s.weather.set(stormy)
+	for _, event := range s.plan(duration) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(s.began.Add(event.at))):
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		s.say("%s", event.name)
+		s.count(event.name)
+		busy.Go(func() { event.do(ctx) })
+	}
+	<-ctx.Done()
+	busy.Wait()
+	s.weather.set(calm)
+	s.say("The storm is over")
+	return nil
+}
+
+// load sends messages to a binding's queue, in bursts.
+func (s *soak) load(ctx context.Context, b *binding, random *rand.Rand) {
+	number := 0
+	for ctx.Err() == nil {
+		for range 1 + random.IntN(12) {
+			target := "127.0.0.1"
+			if random.IntN(6) == 0 {
+				target = "no.invalid"
+			}
+			seconds := 0.1 + random.Float64()
+			if random.IntN(20) == 0 {
+				seconds += 15 // so that there is something to delete that runs
+			}
+			number++
+			body := rig.Body(number, target, seconds)
+			id, err := b.queue.Send(ctx, body)
+			if err != nil {
+				continue // the time is over
+			}
+			b.mu.Lock()
+			b.sent[id] = body
+			b.mu.Unlock()
+		}
+		pause(ctx, time.Duration(1000+random.IntN(4000))*time.Millisecond)
+	}
+}
+
+// settle undoes what users did and waits until all messages are done with.
+func (s *soak) settle(ctx context.Context) error {
+	for _, b := range s.bindings {
+		if err := s.edit(ctx, b, func(now *v1alpha1.QueueBinding) {
+			now.Spec.Suspend = false
+			now.Spec.Concurrency.MaxActiveJobs = new(int32(20))
+		}); err != nil {
+			return err
+		}
+	}
+	return rig.AwaitFor(ctx, 5*time.Minute, "the end", func() string {
+		for _, b := range s.bindings {
+			if said := s.missing(ctx, b); said != "" {
+				return b.Name + ": " + said
+			}
+		}
+		return ""
+	})
+}
+
+// missing says what keeps a binding from being settled.
+func (s *soak) missing(ctx context.Context, b *binding) string {
+	if said := b.queue.Holds(ctx, 0); said != "" {
+		return said
+	}
+	now := &v1alpha1.QueueBinding{}
+	if err := s.cluster.Client.Get(ctx, client.ObjectKeyFromObject(b), now); err != nil {
+		return err.Error()
+	}
+	if text := now.Annotations[v1alpha1.AnnotationRequeue]; text != "" {
+		return fmt.Sprintf("a requeue of %s is not done", text)
+	}
+	var want [4]int32
+	newest := map[string]int{}
+	for _, job := range s.witness.Jobs(namespace) {
+		newest[job.Root] = max(newest[job.Root], job.Attempt)
+	}
+	for _, job := range s.witness.Jobs(namespace) {
+		if job.Owner != b.UID || job.Gone {
+			continue
+		}
+		if job.Failed && newest[job.Root] > job.Attempt {
+			return fmt.Sprintf("Job %s is there, although its next attempt is, too", job.Name)
+		}
+		switch {
+		case !job.Finished:
+			want[0]++
+		case !job.Failed:
+			want[1]++
+		case job.Requeued:
+			want[3]++
+		default:
+			want[2]++
+		}
+	}
+	if want[0] > 0 || want[3] > 0 {
+		return fmt.Sprintf("%d Jobs are active and %d wait for their successor", want[0], want[3])
+	}
+	st := &now.Status
+	got := [4]int32{deref(st.ActiveJobs), deref(st.SucceededJobs), deref(st.FailedJobs), deref(st.RequeuedJobs)}
+	if got != want {
+		return fmt.Sprintf("status counts %v Jobs as active, succeeded, failed and requeued, and there are %v", got, want)
+	}
+	return ""
+}
+
+func deref(n *int32) int32 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
