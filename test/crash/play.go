@@ -158,6 +158,9 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	}
 	c.Binding = rig.Binding(name, "pings", queue.URL)
 	c.Binding.Spec.Concurrency.MaxActiveJobs = &c.Limit
+	if c.Files {
+		c.Binding.Spec.Message.Delivery = v1alpha1.DeliverFile
+	}
 	if err := c.Cluster.Client.Create(ctx, c.Binding); err != nil {
 		return fmt.Errorf("creating the binding: %w", err)
 	}

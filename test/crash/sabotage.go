@@ -25,8 +25,8 @@ var Sabotages = []Sabotage{
 		Finds:    lost,
 		Edits: []rig.Edit{{
 			File: handleFile,
-			Old:  "		verdict := l.create(rendered)\n",
-			New:  "		l.deleteMessages([]string{message.ReceiptHandle})\n		verdict := l.create(rendered)\n",
+			Old:  "		verdict := attempt()\n",
+			New:  "		l.deleteMessages([]string{message.ReceiptHandle})\n		verdict := attempt()\n",
 		}},
 	},
 	{

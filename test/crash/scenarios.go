@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -54,6 +55,14 @@ var Scenarios = []*Scenario{
 		Violations: once(2),
 	},
 	{
+		Name: "File delivery", Limit: 2, Files: true,
+		Bodies:  append(bodies(1, "127.0.0.1"), bodies(1, "no.invalid")...),
+		Missing: settled(1, 1),
+		Violations: func(ctx context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 1), limitHeld(c), eachHasItsSecret(ctx, c))
+		},
+	},
+	{
 		Name: "binding deleted mid-flight", Limit: 3,
 		Bodies:     bodies(6, "127.0.0.1"),
 		Act:        deleteBinding,
@@ -85,6 +94,21 @@ func requeueAll(ctx context.Context, c *Case) error {
 		return fmt.Errorf("asking for a requeue: %w", err)
 	}
 	return nil
+}
+
+// eachHasItsSecret is what is wrong with the Secrets of Jobs whose messages are gone from the queue.
+func eachHasItsSecret(ctx context.Context, c *Case) []string {
+	var wrong []string
+	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+		secret := &corev1.Secret{}
+		err := c.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Name}, secret)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf(lost+"the body of message %s: %v", job.Root, err))
+		} else if body := string(secret.Data["body"]); body != c.Sent[job.Root] {
+			wrong = append(wrong, fmt.Sprintf("the Secret of Job %s has body %s, not %s", job.Name, body, c.Sent[job.Root]))
+		}
+	}
+	return wrong
 }
 
 // requeued: the second attempts have failed too, and the first ones are gone.
