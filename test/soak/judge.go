@@ -52,6 +52,8 @@ type limits struct {
 	overlap *overlap
 
 	mu sync.Mutex
+	// asked are the limits that users asked for, as the witness may see a binding's change after the Jobs that came of it.
+	asked map[types.UID][]asked
 	// passed are violations, excused what was passed while two operators were at work.
 	passed  []string
 	excused int
@@ -60,8 +62,21 @@ type limits struct {
 	checked  int
 }
 
+// asked is a limit that a user was about to set.
+type asked struct {
+	limit int
+	at    time.Time
+}
+
+// ask notes that a user is about to set a limit.
+func (l *limits) ask(owner types.UID, limit *int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[owner] = append(l.asked[owner], asked{int(*limit), time.Now()})
+}
+
 func newLimits(witness *rig.Witness, o *overlap) *limits {
-	l := &limits{overlap: o}
+	l := &limits{overlap: o, asked: map[types.UID][]asked{}}
 	witness.OnCreate(l.created)
 	return l
 }
@@ -82,6 +97,11 @@ func (l *limits) created(job rig.Job, owner rig.BindingSeen, active int) {
 	for generation, limit := range owner.Limits {
 		if generation >= oldest {
 			allowed = max(allowed, limit)
+		}
+	}
+	for _, each := range l.asked[job.Owner] {
+		if time.Since(each.at) < limitGrace {
+			allowed = max(allowed, each.limit)
 		}
 	}
 	switch {

@@ -30,6 +30,7 @@ func (s *soak) edit(ctx context.Context, b *binding, change func(*v1alpha1.Queue
 		}
 		before := now.DeepCopy()
 		change(now)
+		s.limits.ask(b.UID, now.Spec.Concurrency.MaxActiveJobs)
 		return rig.Problem(s.cluster.Client.Patch(ctx, now, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 	})
 }
