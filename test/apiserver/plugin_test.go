@@ -82,8 +82,7 @@ var _ = Describe("The plugin", func() {
 // These change the cluster for all others, so that they come last, in this order.
 var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 	It("the operator, the annotation and the plugin work", func(ctx SpecContext) {
-		Expect(operator.terminate()).To(BeZero())
-		Expect(os.Remove(operator.log)).To(Succeed())
+		operator.kill()
 		Expect(k8s.Delete(ctx, &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: apiService}})).To(Succeed())
 		operator = start(filepath.Join(programs, "kubeconfig"))
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -79,9 +80,11 @@ var _ = Describe("The subresource", func() {
 			ContainSubstring(`{"name":"queuebindings/requeue","singularName":"","namespaced":true,"kind":"Requeue","verbs":["create"]}`),
 			ContainSubstring(`"name":"queuebindings","singularName":"queuebinding","namespaced":true,"kind":"Requeue","verbs":[]`),
 		))
-		Expect(kubectl(ctx, "get", "--raw", "/openapi/v3"+root)).To(ContainSubstring("jobNames are the names of failed Jobs"))
 		Expect(kubectl(ctx, "get", "queuebindings", "-A")).To(BeEmpty())
-		Expect(kubectl(ctx, "get", "--raw", "/openapi/v2")).To(ContainSubstring("RequeueSpec"))
+		// The API server gathers descriptions in its own time.
+		Eventually(func() string { return run(ctx, "", "kubectl", "get", "--raw", "/openapi/v3"+root).out }).
+			Should(And(ContainSubstring("jobNames are the names of failed Jobs"), ContainSubstring("dev.queuebinding.subresources.v1alpha1.Requeue")))
+		Eventually(func() string { return run(ctx, "", "kubectl", "get", "--raw", "/openapi/v2").out }).Should(ContainSubstring("RequeueSpec"))
 	})
 
 	It("answers kubectl with what is accepted and refused, and has the rest done", func(ctx SpecContext) {
@@ -96,6 +99,7 @@ var _ = Describe("The subresource", func() {
 		Expect(answer.Status.Refused[0]).To(And(HaveField("JobName", "no-such-job"), HaveField("Reason", v1alpha1.RefusedNotFound), HaveField("Message", Not(BeEmpty()))))
 		Eventually(w.attempts).WithArguments(ctx).Should(Equal(map[string]int{"1": 1, "2": 1}))
 		Eventually(w.asked).WithArguments(ctx).Should(BeEmpty())
+		Expect(os.ReadFile(operator.log)).NotTo(ContainSubstring("SHOULD NOT HAPPEN"))
 	})
 
 	It("takes all, and selections by reason and label", func(ctx SpecContext) {
