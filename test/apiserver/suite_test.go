@@ -44,6 +44,8 @@ var (
 	environment *testenv.Environment
 	k8s         client.Client
 	programs    string // the folder of the operator and the plugin
+	port        int    // where the operator serves the subresource
+	limited     string // a kubeconfig with the rights that the operator has in a cluster
 	operator    *process
 )
 
@@ -75,9 +77,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	k8s, err = client.New(environment.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 
-	port := freePort()
-	install(ctx, filepath.Join(root, "config", "default"), port)
-	operator = start(serviceAccount(ctx), "--apiserver-namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
+	port = freePort()
+	install(ctx, filepath.Join(root, "config", "default"))
+	limited = serviceAccount(ctx)
+	operator = startInstalled()
 	DeferCleanup(func() { operator.kill() })
 	Eventually(available).WithArguments(ctx).Should(BeTrue(), operator.said)
 	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
@@ -85,7 +88,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 // install applies config/default, but for what cannot be here: the Deployment, as the operator runs outside the cluster,
 // and the Services, instead of which one leads to that.
-func install(ctx context.Context, dir string, port int) {
+func install(ctx context.Context, dir string) {
 	GinkgoHelper()
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(kubectl(ctx, "kustomize", dir)), 4096)
 	for {
@@ -121,6 +124,12 @@ func serviceAccount(ctx context.Context) string {
 	path := filepath.Join(programs, "kubeconfig")
 	Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
 	return path
+}
+
+// startInstalled starts the operator as the installation does.
+func startInstalled() *process {
+	GinkgoHelper()
+	return start(limited, "--apiserver-namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
 }
 
 func freePort() int {
