@@ -86,7 +86,8 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
-	  --output-file=zz_generated.openapi.go $(OPENAPI)
+	  --output-file=zz_generated.openapi.go --output-model-name-file=zz_generated.model_name.go \
+	  $(patsubst %,--readonly-pkg=%,$(filter k8s.io/%,$(OPENAPI))) $(OPENAPI)
 	@mkdir -p docs
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md

@@ -125,6 +125,8 @@ func (w *walk) cleanUp(ctx context.Context) bool {
 			detail = err.Error()
 		}
 		w.score.record(err == nil, "on SIGTERM the operator ends within a minute, with exit code 0", detail)
+		left, err := w.shell.ask(ctx, "kubectl get apiservice v1alpha1.subresources.queuebinding.dev --ignore-not-found -o name")
+		w.score.record(err == nil && left == "", "and it takes its APIService with it", left)
 	}
 	if w.environment.found && w.owner {
 		problems = append(problems, w.runAll(ctx, "kubectl delete namespace demo --ignore-not-found"))

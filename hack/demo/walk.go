@@ -18,6 +18,8 @@ const (
 	applyBinding = `sed "s|QUEUE_URL|$QUEUE_URL|" hack/demo/pings.yaml | kubectl apply -n demo -f -`
 	sendMessage  = `sqs send-message --queue-url "$QUEUE_URL" --message-body '%s'`
 	queueCounts  = `sqs get-queue-attributes --queue-url "$QUEUE_URL" --attribute-names ApproximateNumberOfMessages ApproximateNumberOfMessagesNotVisible`
+	awaitAPI     = "kubectl wait --for=condition=Available apiservice/v1alpha1.subresources.queuebinding.dev --timeout=60s"
+	requeuePath  = "/apis/subresources.queuebinding.dev/v1alpha1/namespaces/demo/queuebindings/pings/requeue"
 	failedJobs   = `.items[?(@.status.conditions[-1:].type=="Failed")]`
 	listAttempts = `kubectl get jobs -n demo -o custom-columns='JOB:.metadata.name,ATTEMPT:.metadata.annotations.queuebinding\.dev/attempt,LAST CONDITION:.status.conditions[-1:].type,MESSAGE:.spec.template.metadata.annotations.queuebinding\.dev/body'`
 )
@@ -125,14 +127,19 @@ func (w *walk) refuseSecondOperator(ctx context.Context) error {
 }
 
 func (w *walk) runOperator(ctx context.Context) error {
-	command := []string{"bin/manager", "--metrics-bind-address=0", "--health-probe-bind-address=0"}
+	command := []string{"bin/manager", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally"}
 	w.page.command(strings.Join(command, " ") + " >" + managerLog + " 2>&1 &")
 	var err error
 	if w.operator, err = startOperator(w.shell.env, managerLog, command...); err != nil {
 		return err
 	}
 	_, err = w.shell.run(ctx, "kubectl wait -n demo --for=condition=Ready queuebinding/pings --timeout=60s")
-	return w.need(ctx, err == nil, "the binding is Ready", "")
+	if err := w.need(ctx, err == nil, "the binding is Ready", ""); err != nil {
+		return err
+	}
+	_, err = w.shell.run(ctx, awaitAPI+" && kubectl get --raw /apis/subresources.queuebinding.dev/v1alpha1 && echo")
+	return w.need(ctx, err == nil, "the cluster serves the requeue subresource", "")
 }
 
 func (w *walk) sendFour(ctx context.Context) error {
@@ -199,12 +206,11 @@ func (w *walk) listFailures(ctx context.Context) error {
 		return err
 	}
 	w.page.say("\nThe failed Jobs, each with the message that it was for:")
-	list, err := w.shell.run(ctx, `kubectl get jobs -n demo -o jsonpath='{range `+failedJobs+
-		`}{.metadata.name}{"  "}{.spec.template.metadata.annotations.queuebinding\.dev/body}{"\n"}{end}'`)
+	list, err := w.shell.run(ctx, "kubectl queuebinding failures pings -n demo")
 	if err != nil {
 		return err
 	}
-	w.score.record(strings.Count(list, "\n") == 2 && strings.Contains(list, `"this.is.invalid"`) && strings.Contains(list, `"this.is.also.invalid"`),
+	w.score.record(strings.Count(list, "BackoffLimitExceeded") == 2 && strings.Contains(list, `"this.is.invalid"`) && strings.Contains(list, `"this.is.also.invalid"`),
 		"the failed Jobs keep their messages", "")
 
 	w.page.say("\nThe binding's own record of them:")
@@ -243,9 +249,13 @@ func (w *walk) requeueOne(ctx context.Context) error {
 			w.bad[0], w.bad[i] = w.bad[i], w.bad[0]
 		}
 	}
-	if err := w.runAll(ctx, "kubectl annotate queuebinding pings -n demo queuebinding.dev/requeue=$JOB"); err != nil {
+	w.page.say("\nBy the subresource, for which the right to `create` on queuebindings/requeue is enough:\n")
+	answer, err := w.shell.run(ctx, `echo '{"spec": {"jobNames": ["'$JOB'", "no-such-job"]}}' | kubectl create --raw `+requeuePath+` -f - && echo`)
+	if err != nil {
 		return err
 	}
+	w.score.record(strings.Contains(answer, `"accepted":["`+name+`"]`) && strings.Contains(answer, `"reason":"NotFound"`),
+		"the answer accepts it, and refuses a Job that is not there", "")
 	w.page.say("")
 	if err := w.awaitAttempts(ctx, "it has a new Job, attempt 2, and the old one is gone", map[string]string{w.bad[0]: "2", w.bad[1]: "1"}); err != nil {
 		return err
@@ -263,7 +273,7 @@ func (w *walk) requeueAll(ctx context.Context) error {
 	if err := w.awaitField(ctx, "the binding counts two failed Jobs again", "{.status.failedJobs}", "2"); err != nil {
 		return err
 	}
-	if err := w.runAll(ctx, "kubectl annotate queuebinding pings -n demo queuebinding.dev/requeue=all"); err != nil {
+	if err := w.runAll(ctx, "kubectl queuebinding requeue pings -n demo --all --wait"); err != nil {
 		return err
 	}
 	w.page.say("")

@@ -4,5 +4,6 @@
 // +kubebuilder:object:generate=true
 // +kubebuilder:skip
 // +k8s:openapi-gen=true
+// +k8s:openapi-model-package=dev.queuebinding.subresources.v1alpha1
 // +groupName=subresources.queuebinding.dev
 package v1alpha1

@@ -1,0 +1,350 @@
+// Package apiserver_test tests the requeue subresource and the kubectl plugin as users meet them: the built operator as a
+// process with no more rights than config/default gives it, behind a real API server that it is registered with.
+package apiserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/testenv"
+)
+
+const (
+	system     = "queuebinding-system"
+	apiService = "v1alpha1.subresources.queuebinding.dev"
+)
+
+var (
+	environment *testenv.Environment
+	k8s         client.Client
+	programs    string // the folder of the operator and the plugin
+	port        int    // where the operator serves the subresource
+	limited     string // a kubeconfig with the rights that the operator has in a cluster
+	operator    *process
+)
+
+func TestRequeueAPI(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(time.Minute) // patience for a busy machine; nothing asserts a speed
+	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
+	SetDefaultConsistentlyDuration(time.Second)
+	RunSpecs(t, "The requeue subresource and the plugin")
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	root, err := testenv.Root()
+	Expect(err).NotTo(HaveOccurred())
+	programs = GinkgoT().TempDir()
+	for name, source := range map[string]string{"manager": "./cmd", "kubectl-queuebinding": "./cmd/kubectl-queuebinding"} {
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(programs, name), source)
+		build.Dir = root
+		output, err := build.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(output))
+	}
+	environment, err = testenv.Start(testenv.Options{Log: GinkgoWriter})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(environment.Stop)
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	Expect(apiregistrationv1.AddToScheme(scheme)).To(Succeed())
+	k8s, err = client.New(environment.Config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+
+	port = freePort()
+	install(ctx, filepath.Join(root, "config", "default"))
+	limited = serviceAccount(ctx)
+	operator = startInstalled()
+	DeferCleanup(func() { operator.kill() })
+	Eventually(available).WithArguments(ctx).Should(BeTrue(), operator.said)
+	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
+})
+
+// install applies config/default, but for what cannot be here: the Deployment, as the operator runs outside the cluster,
+// and the Services, instead of which one leads to that.
+func install(ctx context.Context, dir string) {
+	GinkgoHelper()
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(kubectl(ctx, "kustomize", dir)), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		Expect(err).NotTo(HaveOccurred())
+		switch object.GetKind() {
+		case "Deployment", "PodDisruptionBudget", "Service":
+			continue
+		case "APIService":
+			Expect(unstructured.SetNestedField(object.Object, int64(port), "spec", "service", "port")).To(Succeed())
+			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "queuebinding-apiserver"}}
+			service.Spec.Type, service.Spec.ExternalName = corev1.ServiceTypeExternalName, "localhost"
+			Expect(k8s.Create(ctx, service)).To(Succeed())
+		}
+		Expect(k8s.Create(ctx, object)).To(Succeed(), object.GetKind()+" "+object.GetName())
+	}
+	Eventually(func() error { return k8s.List(ctx, &v1alpha1.QueueBindingList{}) }).Should(Succeed())
+}
+
+// serviceAccount is the path of a kubeconfig with the rights that the operator has in a cluster.
+func serviceAccount(ctx context.Context) string {
+	GinkgoHelper()
+	config, err := clientcmd.LoadFromFile(environment.Kubeconfig)
+	Expect(err).NotTo(HaveOccurred())
+	token := strings.TrimSpace(kubectl(ctx, "create", "token", "queuebinding-controller-manager", "-n", system))
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
+	}
+	path := filepath.Join(programs, "kubeconfig")
+	Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
+	return path
+}
+
+// startInstalled starts the operator as the installation does.
+func startInstalled() *process {
+	GinkgoHelper()
+	return start(limited, "--apiserver-namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
+}
+
+func freePort() int {
+	GinkgoHelper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// available is whether the API server says that it reaches the subresource.
+func available(ctx context.Context) bool {
+	service := &apiregistrationv1.APIService{}
+	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {
+		return false
+	}
+	for _, condition := range service.Status.Conditions {
+		if condition.Type == apiregistrationv1.Available {
+			return condition.Status == apiregistrationv1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// What the operator logged is shown with what failed.
+var _ = ReportAfterEach(func(report SpecReport) {
+	if report.Failed() && operator != nil {
+		AddReportEntry("operator's log", operator.said())
+	}
+})
+
+type process struct {
+	command *exec.Cmd
+	log     string
+	ended   chan struct{}
+}
+
+// start starts the operator with the rights of a kubeconfig.
+func start(kubeconfig string, args ...string) *process {
+	GinkgoHelper()
+	log, err := os.CreateTemp("", "operator-*.log")
+	Expect(err).NotTo(HaveOccurred())
+	command := exec.Command(filepath.Join(programs, "manager"), append([]string{"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-devel"}, args...)...)
+	command.Env = append(append(os.Environ(), environment.Env...), "KUBECONFIG="+kubeconfig)
+	command.Stdout, command.Stderr = log, log
+	Expect(command.Start()).To(Succeed())
+	started := &process{command: command, log: log.Name(), ended: make(chan struct{})}
+	go func() {
+		_ = command.Wait() // its exit code is read from the command
+		_ = log.Close()
+		close(started.ended)
+	}()
+	return started
+}
+
+// said is the end of what it logged.
+func (p *process) said() string {
+	log, _ := os.ReadFile(p.log)
+	lines := strings.Split(string(log), "\n")
+	return strings.Join(lines[max(0, len(lines)-60):], "\n")
+}
+
+// kill ends the operator as a crash does.
+func (p *process) kill() {
+	GinkgoHelper()
+	_ = p.command.Process.Signal(syscall.SIGKILL) // it may have ended
+	Eventually(p.ended).Should(BeClosed())
+	Expect(os.Remove(p.log)).To(Or(Succeed(), MatchError(os.ErrNotExist)))
+}
+
+// terminate ends it as Kubernetes does, and returns its exit code.
+func (p *process) terminate() int {
+	GinkgoHelper()
+	Expect(p.command.Process.Signal(syscall.SIGTERM)).To(Succeed())
+	Eventually(p.ended).Should(BeClosed())
+	return p.command.ProcessState.ExitCode()
+}
+
+// result is what a command said.
+type result struct {
+	out, err string
+	code     int
+}
+
+// run runs a program of the environment.
+func run(ctx context.Context, stdin string, name string, args ...string) result {
+	GinkgoHelper()
+	// By env, which looks the program up in the PATH that it is given.
+	command := exec.CommandContext(ctx, "/usr/bin/env", append([]string{name}, args...)...)
+	command.Env = append(os.Environ(), environment.Env...)
+	for _, variable := range environment.Env {
+		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
+			command.Env = append(command.Env, "PATH="+programs+":"+path)
+		}
+	}
+	var out, problem bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(stdin), &out, &problem
+	err := command.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		Expect(err).NotTo(HaveOccurred())
+	}
+	return result{out.String(), problem.String(), command.ProcessState.ExitCode()}
+}
+
+// kubectl runs a command that is to succeed, and returns its output.
+func kubectl(ctx context.Context, args ...string) string {
+	GinkgoHelper()
+	r := run(ctx, "", "kubectl", args...)
+	Expect(r.code).To(BeZero(), r.err)
+	return r.out
+}
+
+// workspace is a namespace with a binding.
+type workspace struct {
+	namespace string
+	binding   *v1alpha1.QueueBinding
+}
+
+// newWorkspace makes a namespace, a queue and a binding named pings, whose Jobs fail where `target` ends in `.invalid`.
+func newWorkspace(ctx SpecContext) *workspace {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	Expect(k8s.Create(ctx, namespace)).To(Succeed())
+	created := run(ctx, "", "sqs", "create-queue", "--queue-name", namespace.Name)
+	Expect(created.code).To(BeZero(), created.err)
+	_, url, _ := strings.Cut(created.out, `"QueueUrl": "`)
+	url, _, _ = strings.Cut(url, `"`)
+	w := &workspace{namespace: namespace.Name, binding: &v1alpha1.QueueBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: "pings"},
+		Spec: v1alpha1.QueueBindingSpec{
+			Queue:       v1alpha1.Queue{URL: url},
+			Concurrency: v1alpha1.Concurrency{MaxActiveJobs: new(int32(100))},
+			Message: v1alpha1.Message{Variables: []v1alpha1.Variable{
+				{Name: "target", Expression: "message.json.target"},
+				{Name: "duration", Expression: "1"},
+			}},
+			JobTemplate: v1alpha1.JobTemplate{
+				Metadata: v1alpha1.JobTemplateMetadata{Labels: map[string]string{"team": "net"}},
+				Spec: batchv1.JobSpec{
+					BackoffLimit: new(int32(0)),
+					Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+						RestartPolicy: corev1.RestartPolicyNever,
+						Containers:    []corev1.Container{{Name: "ping", Image: "alpine", Command: []string{"ping", "-w", "$(duration)", "$(target)"}}},
+					}},
+				},
+			},
+		},
+	}}
+	Expect(k8s.Create(ctx, w.binding)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		Expect(client.IgnoreNotFound(k8s.Delete(ctx, w.binding))).To(Succeed())
+	})
+	return w
+}
+
+// plugin runs `kubectl queuebinding` in the namespace.
+func (w *workspace) plugin(ctx context.Context, args ...string) result {
+	GinkgoHelper()
+	return run(ctx, "", "kubectl", append([]string{"queuebinding", "-n", w.namespace}, args...)...)
+}
+
+// fail sends messages whose Jobs fail, waits until they have, and returns the Jobs' names.
+func (w *workspace) fail(ctx SpecContext, count int) []string {
+	GinkgoHelper()
+	lines := strings.Repeat(`{"target": "this.is.invalid"}`+"\n", count)
+	sent := run(ctx, lines, "kubectl", "queuebinding", "-n", w.namespace, "send", "pings", "--stdin-lines")
+	Expect(sent).To(Equal(result{out: plural(count) + " sent\n"}))
+	Eventually(func() int { return len(w.failed(ctx)) }).Should(Equal(count))
+	return w.failed(ctx)
+}
+
+func plural(count int) string {
+	if count == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", count)
+}
+
+// jobs are the Jobs of the namespace.
+func (w *workspace) jobs(ctx context.Context) []batchv1.Job {
+	GinkgoHelper()
+	list := &batchv1.JobList{}
+	Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
+	return list.Items
+}
+
+// failed are the names of the failed Jobs.
+func (w *workspace) failed(ctx context.Context) []string {
+	GinkgoHelper()
+	var names []string
+	for _, job := range w.jobs(ctx) {
+		for _, condition := range job.Status.Conditions {
+			if condition.Type == batchv1.JobFailed && condition.Status == corev1.ConditionTrue {
+				names = append(names, job.Name)
+			}
+		}
+	}
+	return names
+}
+
+// attempts are the attempts of the Jobs that are there, how many of each.
+func (w *workspace) attempts(ctx context.Context) map[string]int {
+	GinkgoHelper()
+	attempts := map[string]int{}
+	for _, job := range w.jobs(ctx) {
+		attempts[job.Annotations[v1alpha1.AnnotationAttempt]]++
+	}
+	return attempts
+}
+
+// asked is the binding's annotation.
+func (w *workspace) asked(ctx context.Context) string {
+	GinkgoHelper()
+	current := &v1alpha1.QueueBinding{}
+	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(w.binding), current)).To(Succeed())
+	return current.Annotations[v1alpha1.AnnotationRequeue]
+}
