@@ -1,3 +1,2 @@
-// Package openapi holds the OpenAPI definitions of the requeue subresource, generated from its types. This file is there
-// for tools that leave generated ones aside.
+// Package openapi holds the generated OpenAPI definitions of the aggregated API's kinds.
 package openapi
