@@ -102,7 +102,13 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 	intent, malformed := requeue.Parse(text)
 	if intent.All && intent.Before.IsZero() {
 		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
-		intent.Before = r.Clock.Now()
+		newest, err := r.Executor.NewestFailure(ctx, binding)
+		if err != nil {
+			return requeue.Outcome{}, err
+		}
+		if intent.Before = newest; newest.IsZero() {
+			intent.Before = r.Clock.Now()
+		}
 		if err := r.setIntent(ctx, binding, intent); apierrors.IsConflict(err) {
 			return requeue.Outcome{}, nil // somebody asked for more meanwhile, and that change brings us back
 		} else if err != nil {

@@ -26,8 +26,6 @@ import (
 const (
 	// parallel is how many Jobs are requeued at a time.
 	parallel = 16
-	// clockSkew is how far the clock that tells when Jobs failed may be ahead of ours.
-	clockSkew = 5 * time.Second
 	// pageSize is how many whole Jobs are read at a time. Each may hold a megabyte.
 	pageSize = 50
 )
@@ -116,31 +114,63 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 	if !intent.All {
 		return nil
 	}
-	list := &batchv1.JobList{}
-	options := []client.ListOption{client.InNamespace(x.binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: x.binding.Name}, client.Limit(pageSize)}
-	for {
-		if err := x.Reader.List(ctx, list, options...); err != nil {
-			return fmt.Errorf("list Jobs: %w", err)
-		}
+	err := x.eachFailed(ctx, x.binding, func(failed []batchv1.Job) error {
 		group := errgroup.Group{}
 		group.SetLimit(parallel)
-		for i := range list.Items {
-			record := job.Observe(&list.Items[i])
-			if job.Owner(&list.Items[i]) != x.binding.UID || record.State != job.Failed || record.Sent || record.Deleting || record.Finished.After(intent.Before.Add(clockSkew)) {
+		for i := range failed {
+			record := job.Observe(&failed[i])
+			if record.Sent || record.Deleting || record.Finished.After(intent.Before) {
+				continue
+			}
+			// Times have whole seconds: a successor of this very intent may have come and failed within the last one.
+			if record.Lineage.Attempt > 1 && !record.Created.Before(intent.Before) {
 				continue
 			}
 			group.Go(func() error {
 				if x.gaveUp.Load() {
 					return nil
 				}
-				return x.requeue(ctx, &list.Items[i])
+				return x.requeue(ctx, &failed[i])
 			})
 		}
-		if err := group.Wait(); err != nil {
+		return group.Wait()
+	})
+	if err == nil {
+		x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
+	}
+	return err
+}
+
+// NewestFailure is when the last of a binding's Jobs failed, by the clock that told it: ours may differ. It is zero where none
+// has.
+func (e *Executor) NewestFailure(ctx context.Context, binding *v1alpha1.QueueBinding) (time.Time, error) {
+	var newest time.Time
+	err := e.eachFailed(ctx, binding, func(failed []batchv1.Job) error {
+		for i := range failed {
+			if finished := job.Observe(&failed[i]).Finished; finished.After(newest) {
+				newest = finished
+			}
+		}
+		return nil
+	})
+	return newest, err
+}
+
+// eachFailed gives do the failed Jobs of a binding, whole, some at a time.
+func (e *Executor) eachFailed(ctx context.Context, binding *v1alpha1.QueueBinding, do func([]batchv1.Job) error) error {
+	list := &batchv1.JobList{}
+	options := []client.ListOption{client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}, client.Limit(pageSize)}
+	for {
+		if err := e.Reader.List(ctx, list, options...); err != nil {
+			return fmt.Errorf("list Jobs: %w", err)
+		}
+		failed := slices.DeleteFunc(list.Items, func(each batchv1.Job) bool {
+			return job.Owner(&each) != binding.UID || job.Observe(&each).State != job.Failed
+		})
+		if err := do(failed); err != nil {
 			return err
 		}
 		if list.Continue == "" {
-			x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
 			return nil
 		}
 		options = append(options[:3:3], client.Continue(list.Continue))

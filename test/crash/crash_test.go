@@ -40,7 +40,7 @@ func matrix(t *testing.T) *crash.Matrix {
 	return &crash.Matrix{Cluster: cluster, Witness: witness, Parallel: 6, Log: io.Discard}
 }
 
-// P1, P2, P3: wherever the operator is killed, nothing is lost, nothing doubled, no limit passed. `make crash` breaks
+// P1, P2, P3: wherever the operator is killed, or only not answered, nothing is lost, nothing doubled, no limit passed. `make crash` breaks
 // every step; this one every third.
 func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 	m := matrix(t)
@@ -52,13 +52,15 @@ func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 	m.Program = program
 	var rows []crash.Row
 	violations := 0
-	for _, scenario := range crash.Scenarios {
-		row, err := m.Play(t.Context(), scenario)
-		if err != nil {
-			t.Fatal(err)
+	for _, m.Survive = range []bool{false, true} {
+		for _, scenario := range crash.Scenarios {
+			row, err := m.Play(t.Context(), scenario)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+			violations += len(row.Violations)
 		}
-		rows = append(rows, row)
-		violations += len(row.Violations)
 	}
 	var table bytes.Buffer
 	crash.Print(&table, rows)
