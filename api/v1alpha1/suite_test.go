@@ -1,7 +1,6 @@
 package v1alpha1_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -9,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/test/testenv"
@@ -31,16 +29,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(environment.Stop)
 
-	root, err := testenv.Root()
-	Expect(err).NotTo(HaveOccurred())
-	installed := &envtest.Environment{
-		UseExistingCluster:    new(true),
-		Config:                environment.Config,
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
-	_, err = installed.Start()
-	Expect(err).NotTo(HaveOccurred())
+	Expect(environment.InstallCRDs()).To(Succeed())
 
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())

@@ -22,7 +22,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/test/testenv"
@@ -55,14 +54,7 @@ var _ = BeforeSuite(func() {
 	environment, err = testenv.Start(testenv.Options{Log: GinkgoWriter})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(environment.Stop)
-	installed := &envtest.Environment{
-		UseExistingCluster:    new(true),
-		Config:                environment.Config,
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
-	_, err = installed.Start()
-	Expect(err).NotTo(HaveOccurred())
+	Expect(environment.InstallCRDs()).To(Succeed())
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -57,20 +55,18 @@ func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
 
 func (c *Cluster) prepare(ctx context.Context) error {
 	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
-	_, err := envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{
-		Paths:              []string{filepath.Join(c.Root, "config", "crd", "bases")},
-		ErrorIfPathMissing: true,
-	})
-	if err != nil {
-		return fmt.Errorf("installing the CRD: %w", err)
+	if err := c.InstallCRDs(); err != nil {
+		return err
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
-	if c.Client, err = client.NewWithWatch(c.Config, client.Options{Scheme: scheme}); err != nil {
+	reached, err := client.NewWithWatch(c.Config, client.Options{Scheme: scheme})
+	if err != nil {
 		return fmt.Errorf("reaching the API server: %w", err)
 	}
+	c.Client = reached
 	return Await(ctx, "the CRD", func() string { return Problem(c.Client.List(ctx, &v1alpha1.QueueBindingList{})) })
 }
 
