@@ -1,8 +1,5 @@
 package v1alpha1
 
-// MaxNameLength is the longest name of a binding, in characters: a Job's name adds 13 and must stay a DNS label of 63.
-const MaxNameLength = 50
-
 // KeyPrefix begins the keys of all labels and annotations that are the operator's own.
 const KeyPrefix = "queuebinding.dev/"
 
@@ -50,7 +47,6 @@ const AttributeLineage = "queuebinding.dev.lineage"
 
 // Environment variables of containers.
 const (
-	EnvPrefix            = "QUEUEBINDING_"
 	EnvMessageID         = "QUEUEBINDING_MESSAGE_ID"
 	EnvMessageBody       = "QUEUEBINDING_MESSAGE_BODY"
 	EnvMessageAttributes = "QUEUEBINDING_MESSAGE_ATTRIBUTES"

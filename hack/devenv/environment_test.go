@@ -23,8 +23,9 @@ type program struct {
 // newProgram builds devenvctl and has whatever it starts ended with the test.
 func newProgram(t *testing.T) program {
 	t.Helper()
+	// -short is for a quick look at the rest; neither make test nor CI gives it.
 	if testing.Short() {
-		t.Skip("starts a whole environment")
+		t.Skip("it starts a whole environment")
 	}
 	path := filepath.Join(t.TempDir(), "devenvctl")
 	if output, err := exec.Command("go", "build", "-o", path, "./cmd/devenvctl").CombinedOutput(); err != nil {

@@ -97,6 +97,23 @@ func TestAStatusIsTheSameAfterTheAPIServer(t *testing.T) {
 	}
 }
 
+// The port's reasons are what QueueReachable bears: they must be the ones that the API documents.
+func TestReasonsOfTheQueueAreTheAPIs(t *testing.T) {
+	for reason, want := range map[queue.Reason]string{
+		queue.NotFound:               v1alpha1.ReasonQueueNotFound,
+		queue.AccessDenied:           v1alpha1.ReasonAccessDenied,
+		queue.CredentialsUnavailable: v1alpha1.ReasonCredentialsUnavailable,
+		queue.KMSError:               v1alpha1.ReasonKMSError,
+		queue.Throttled:              v1alpha1.ReasonThrottled,
+		queue.Unreachable:            v1alpha1.ReasonUnreachable,
+		queue.InvalidQueue:           v1alpha1.ReasonInvalidQueue,
+	} {
+		if string(reason) != want {
+			t.Errorf("the port says %s, the API %s", reason, want)
+		}
+	}
+}
+
 func TestRecentFailuresAreTheNewestTen(t *testing.T) {
 	var records []record
 	for i := range 12 {

@@ -20,9 +20,6 @@ type Limits struct {
 	MaxFailed int
 }
 
-// Counts are a binding's Jobs by state.
-type Counts struct{ Active, Pending, Succeeded, Failed, Requeued int }
-
 // Ledger knows how much of its limits a binding uses: the Jobs that were seen plus the reservations for Jobs that were
 // not. A slot is reserved before a message is received and stays reserved until the message's Job is seen, or it is
 // certain that there will be none, so that the limits hold whatever is in flight.
@@ -32,7 +29,8 @@ type Ledger struct {
 	mu     sync.Mutex
 	jobs   map[string]job.Record
 	byRoot map[string][]string // names of the Jobs of a message
-	counts Counts
+	// active, pending and failed are how many of jobs are so; failed ones that were requeued do not count.
+	active, pending, failed int
 	// open is the number of reservations for messages that are not known yet.
 	open int
 	// expected are the reservations for Jobs that are known by name, and since when nobody works on them.
@@ -110,17 +108,13 @@ func (l *Ledger) remove(name string) {
 func (l *Ledger) count(record job.Record, by int) {
 	switch record.State {
 	case job.Active:
-		l.counts.Active += by
+		l.active += by
 		if record.Pending {
-			l.counts.Pending += by
+			l.pending += by
 		}
-	case job.Succeeded:
-		l.counts.Succeeded += by
 	case job.Failed:
-		if record.Requeued {
-			l.counts.Requeued += by
-		} else {
-			l.counts.Failed += by
+		if !record.Requeued {
+			l.failed += by
 		}
 	}
 }
@@ -142,23 +136,23 @@ func (l *Ledger) free(limits Limits) int {
 		return 0
 	}
 	reserved := l.open + len(l.expected)
-	free := limits.MaxActive - l.counts.Active - reserved
+	free := limits.MaxActive - l.active - reserved
 	if limits.MaxPending >= 0 {
 		// A Job that was not seen yet has no ready Pod.
-		free = min(free, limits.MaxPending-l.counts.Pending-reserved)
+		free = min(free, limits.MaxPending-l.pending-reserved)
 	}
 	return free
 }
 
 func (l *Ledger) atFailedLimit(limits Limits) bool {
-	return limits.MaxFailed >= 0 && l.counts.Failed >= limits.MaxFailed
+	return limits.MaxFailed >= 0 && l.failed >= limits.MaxFailed
 }
 
 // Exceeds is whether a Job must not be created although its slot was reserved: limits were lowered since, or Jobs failed.
 func (l *Ledger) Exceeds(limits Limits) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.atFailedLimit(limits) || l.counts.Active+l.open+len(l.expected) > limits.MaxActive
+	return l.atFailedLimit(limits) || l.active+l.open+len(l.expected) > limits.MaxActive
 }
 
 // Return gives back n slots for which there was no message.
@@ -267,13 +261,6 @@ func (l *Ledger) Find(lineage job.Lineage) (found job.Record, ok bool) {
 		}
 	}
 	return found, ok
-}
-
-// Counts are the Jobs seen, by state.
-func (l *Ledger) Counts() Counts {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.counts
 }
 
 // Records are the Jobs seen, in no order.
