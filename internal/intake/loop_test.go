@@ -201,3 +201,16 @@ func TestALoopEndsWhileTheAPIServerIsAway(t *testing.T) {
 		}
 	})
 }
+
+// A time with fractions would come back from the API server without them, and have each status differ from the last.
+func TestARejectionIsToldInWholeSeconds(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		time.Sleep(300 * time.Millisecond)
+		b.queue.send("a\x00b")
+		time.Sleep(time.Second)
+		rejection := b.loop.report.snapshot().LastRejection
+		if rejection == nil || rejection.Time.Nanosecond() != 0 {
+			t.Errorf("got %+v", rejection)
+		}
+	})
+}

@@ -273,3 +273,21 @@ func TestObserve(t *testing.T) {
 		})
 	}
 }
+
+func TestATemplateThatWasTakenFromAJobBringsNothingOfThatJob(t *testing.T) {
+	binding := aBinding()
+	forged := map[string]string{v1alpha1.AnnotationRequeuedAt: "x", v1alpha1.AnnotationGroupID: "x", v1alpha1.AnnotationAttributeTypes: "x", "note": "n"}
+	binding.Spec.JobTemplate.Metadata.Annotations = forged
+	binding.Spec.JobTemplate.Spec.Template.Annotations = forged
+	job := rendered(t, binding, aMessage("x"))
+	for of, annotations := range map[string]map[string]string{"Job": job.Annotations, "Pod template": job.Spec.Template.Annotations} {
+		for key, value := range annotations {
+			if value == "x" && key != v1alpha1.AnnotationBody {
+				t.Errorf("the %s has %s of the template", of, key)
+			}
+		}
+		if annotations["note"] != "n" {
+			t.Errorf("the %s has lost the template's own annotation", of)
+		}
+	}
+}

@@ -135,7 +135,7 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 		}
 		return group.Wait()
 	})
-	if err == nil {
+	if err == nil && !x.gaveUp.Load() { // which a name may have caused
 		x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
 	}
 	return err
