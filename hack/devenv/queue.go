@@ -73,6 +73,6 @@ func (l Layout) queueInstalled() bool {
 }
 
 // queueFiles make an installation of the emulator, together with what npm puts beside them.
-var queueFiles = []string{".npmrc", "package.json", "package-lock.json", "server.js"}
+var queueFiles = []string{".npmrc", "package.json", "package-lock.json", "server.js", "movetask.js"}
 
 func (l Layout) queueSource() string { return filepath.Join(l.Root, "hack", "devenv", "fauxqs") }

@@ -5,6 +5,7 @@
 import { buildApp } from "fauxqs";
 // Not among the package's exports, hence the path.
 import { SqsStore } from "./node_modules/fauxqs/dist/sqs/sqsStore.js";
+import { moveTasks } from "./movetask.js";
 
 const port = Number(process.env.QUEUE_PORT);
 const sqsStore = new SqsStore();
@@ -12,6 +13,7 @@ const sqsStore = new SqsStore();
 // sqs.<region>.localhost, does not resolve everywhere.
 sqsStore.host = undefined;
 const app = buildApp({ logger: false, defaultRegion: process.env.AWS_REGION, stores: { sqsStore } });
+app.addHook("preHandler", moveTasks(sqsStore));
 
 try {
   console.log(`Listening on ${await app.listen({ port, host: "127.0.0.1" })}`);
