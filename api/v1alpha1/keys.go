@@ -27,6 +27,13 @@ const (
 	// AnnotationUntied is true on failed Jobs whose message was sent again without a lineage, for want of room: their
 	// successor cannot be told, so that they stay, and count as failed, until somebody deletes them.
 	AnnotationUntied = "queuebinding.dev/untied"
+	// AnnotationReceiptHandle is the receipt handle of the Job's message, on Jobs under OnJobSucceeded only: by it the
+	// message is kept hidden while the Job runs, and deleted or given back at its end.
+	AnnotationReceiptHandle = "queuebinding.dev/receipt-handle"
+	// AnnotationReceiveCount is how often the message had been received when it gave that handle, and AnnotationReceivedAt
+	// when that was, in RFC 3339: they tell a later receipt handle from an earlier one, and when SQS's 12 hours end.
+	AnnotationReceiveCount = "queuebinding.dev/receive-count"
+	AnnotationReceivedAt   = "queuebinding.dev/received-at"
 	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
 	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
 )

@@ -57,6 +57,15 @@ type QueueBindingSpec struct {
 	// +required
 	Queue Queue `json:"queue"`
 
+	// acknowledge says when a message is deleted from the queue. OnJobCreated deletes it as soon as its Job exists: a
+	// failed Job is then the record of the work, and is requeued on request. OnJobSucceeded keeps it on the queue, hidden,
+	// until its Job has succeeded: a failed Job's message becomes visible again after a growing delay and gets a Job for
+	// the next attempt, until the queue's redrive policy moves it to the dead-letter queue. A FIFO queue's groups then run
+	// strictly in order. Changing this changes nothing for Jobs that exist.
+	// +kubebuilder:default=OnJobCreated
+	// +optional
+	Acknowledge Acknowledge `json:"acknowledge,omitempty"`
+
 	// concurrency limits how many Jobs the binding may have at a time.
 	// +kubebuilder:default={}
 	// +optional
@@ -86,7 +95,8 @@ type QueueBindingSpec struct {
 
 	// failedJobsPolicy says what happens when failedJobsHistoryLimit is reached: Pause receives no more messages until
 	// failed Jobs are requeued or deleted, so that a bad image cannot eat the queue; DeleteOldest deletes the oldest
-	// failed Jobs, and with them the only record of their messages. Defaults to Pause.
+	// failed Jobs. Where it is not set, each failed Job is treated by the rule under which it was created: those of
+	// OnJobCreated, the only record of their messages, as with Pause; those of OnJobSucceeded as with DeleteOldest.
 	// +optional
 	FailedJobsPolicy FailedJobsPolicy `json:"failedJobsPolicy,omitempty"`
 
@@ -116,13 +126,27 @@ type Queue struct {
 	Credentials *Credentials `json:"credentials,omitempty"`
 
 	// visibilityTimeoutSeconds is how long a received message stays hidden from other receivers, 1 to 43200 seconds.
-	// While the operator works on a message it extends this as often as needed.
+	// While the operator works on a message it extends this as often as needed, and under OnJobSucceeded for as long as
+	// the message's Job runs, every third of this time. After 12 hours SQS lets a message come back whatever anyone does;
+	// the running Job then answers for it as before.
 	// +kubebuilder:default=60
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=43200
 	// +optional
 	VisibilityTimeoutSeconds *int32 `json:"visibilityTimeoutSeconds,omitempty"`
 }
+
+// Acknowledge says when a message is deleted from the queue.
+//
+// +kubebuilder:validation:Enum=OnJobCreated;OnJobSucceeded
+type Acknowledge string
+
+const (
+	// AcknowledgeOnJobCreated deletes a message once its Job exists.
+	AcknowledgeOnJobCreated Acknowledge = "OnJobCreated"
+	// AcknowledgeOnJobSucceeded deletes a message once its Job has succeeded.
+	AcknowledgeOnJobSucceeded Acknowledge = "OnJobSucceeded"
+)
 
 // Credentials are an AWS identity.
 //
@@ -283,7 +307,8 @@ type QueueBindingStatus struct {
 	// +optional
 	SucceededJobs *int32 `json:"succeededJobs,omitempty"`
 
-	// failedJobs is the number of failed Jobs that are kept and have not been requeued.
+	// failedJobs is the number of failed Jobs that are kept and have not been requeued. Under OnJobSucceeded each failed
+	// attempt at a message is one.
 	// +optional
 	FailedJobs *int32 `json:"failedJobs,omitempty"`
 

@@ -88,6 +88,13 @@ const (
 	RefusedNotOwned = "NotOwned"
 	// RefusedNotFailed: the Job has not failed.
 	RefusedNotFailed = "NotFailed"
+	// RefusedMessageOnQueue: the Job is under OnJobSucceeded, so that its message is still on the queue, or in the
+	// dead-letter queue.
+	RefusedMessageOnQueue = "MessageOnQueue"
+	// RefusedNoDeadLetterQueue: there is no dead-letter queue that messages could be moved back from.
+	RefusedNoDeadLetterQueue = "NoDeadLetterQueue"
+	// RefusedDeadLetterQueueShared: the dead-letter queue holds other queues' messages too.
+	RefusedDeadLetterQueueShared = "DeadLetterQueueShared"
 	// RefusedInvalidRequest: the request cannot be read.
 	RefusedInvalidRequest = "InvalidRequest"
 	// RefusedNotSendable: the Job's message is damaged, or SQS would not take it.
@@ -102,6 +109,8 @@ const (
 	EventMessageRejected = "MessageRejected"
 	// EventRequeued: failed Jobs had their messages sent again.
 	EventRequeued = "Requeued"
+	// EventRedriveStarted: the messages of the dead-letter queue are being moved back to the queue.
+	EventRedriveStarted = "RedriveStarted"
 	// EventRequeueAsked: somebody asked for failed Jobs to be requeued; the event names them.
 	EventRequeueAsked = "RequeueAsked"
 	// EventRequeueRefused: Jobs could not be requeued.

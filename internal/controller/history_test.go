@@ -27,6 +27,10 @@ func requeued(r *record) { r.Sent, r.Requeued = true, true }
 
 func untied(r *record) { r.Sent = true }
 
+func keeping(r *record) { r.Receipt = job.Receipt{Handle: "of " + r.Name} }
+
+func acknowledged(r *record) { r.Acknowledged = true }
+
 func names(records []record) string {
 	var all []string
 	for _, r := range records {
@@ -65,6 +69,20 @@ func TestHistory(t *testing.T) {
 		"the oldest succeeded ones go": {
 			[]record{aJob("c", job.Succeeded, 3), aJob("a", job.Succeeded, 1), aJob("b", job.Succeeded, 2)}, "[]", "[]", "[]", "[a]",
 		},
+		"not before their messages are gone from the queue": {
+			[]record{aJob("a", job.Succeeded, 1, keeping), aJob("b", job.Succeeded, 2, keeping, acknowledged), aJob("c", job.Succeeded, 3), aJob("d", job.Succeeded, 4)},
+			"[]", "[]", "[]", "[b]",
+		},
+		"or cannot come back any more": {
+			[]record{aJob("a", job.Succeeded, 1-12*3600, keeping), aJob("b", job.Succeeded, 2, keeping), aJob("c", job.Succeeded, 3)}, "[]", "[]", "[]", "[a]",
+		},
+		"an attempt whose message stayed on the queue is a record, whatever follows": {
+			[]record{aJob("a", job.Failed, 1, keeping), aJob("b", job.Active, 0, attempt("a", 2), keeping)}, "[a]", "[]", "[]", "[]",
+		},
+		"the oldest of these go, and they alone": {
+			[]record{aJob("r", job.Failed, 0), aJob("a", job.Failed, 1, keeping), aJob("b", job.Failed, 2, keeping), aJob("c", job.Failed, 3, keeping)},
+			"[r a b c]", "[]", "[]", "[a]",
+		},
 		"failed ones do not, by default": {
 			[]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2), aJob("c", job.Failed, 3)}, "[a b c]", "[]", "[]", "[]",
 		},
@@ -72,7 +90,8 @@ func TestHistory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := &v1alpha1.QueueBindingSpec{SuccessfulJobsHistoryLimit: new(int32(2)), FailedJobsHistoryLimit: new(int32(2))}
 			h := historyOf(tc.records)
-			got := []string{names(h.failed), names(h.requeued), names(h.superseded), names(h.beyondLimits(spec))}
+			spent, _ := h.beyondLimits(spec, time.Unix(10, 0))
+			got := []string{names(h.failed), names(h.requeued), names(h.superseded), names(spent)}
 			if want := []string{tc.wantFailed, tc.wantRequeued, tc.wantSuperseded, tc.wantSpent}; !slices.Equal(got, want) {
 				t.Errorf("failed, requeued, superseded, beyond the limits: got %v, want %v", got, want)
 			}
@@ -81,18 +100,27 @@ func TestHistory(t *testing.T) {
 }
 
 func TestFailedJobsPolicy(t *testing.T) {
-	h := historyOf([]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2), aJob("c", job.Failed, 3)})
-	for policy, want := range map[v1alpha1.FailedJobsPolicy]struct {
+	type outcome struct {
 		spent string
 		stops bool
-	}{
-		"":                              {"[]", true},
-		v1alpha1.PauseAtFailedJobsLimit: {"[]", true},
-		v1alpha1.DeleteOldestFailedJobs: {"[a]", false},
+	}
+	for policy, want := range map[v1alpha1.FailedJobsPolicy]struct{ records, kept outcome }{
+		"":                              {outcome{"[]", true}, outcome{"[a]", false}},
+		v1alpha1.PauseAtFailedJobsLimit: {outcome{"[]", true}, outcome{"[]", true}},
+		v1alpha1.DeleteOldestFailedJobs: {outcome{"[a]", false}, outcome{"[a]", false}},
 	} {
 		spec := &v1alpha1.QueueBindingSpec{FailedJobsHistoryLimit: new(int32(2)), FailedJobsPolicy: policy}
-		if got := names(h.beyondLimits(spec)); got != want.spent || h.atFailedLimit(spec) != want.stops {
-			t.Errorf("%q: deletes %s, stops %t; want %s, %t", policy, got, h.atFailedLimit(spec), want.spent, want.stops)
+		for rule, tc := range map[string]struct {
+			change func(*record)
+			want   outcome
+		}{
+			"OnJobCreated": {func(*record) {}, want.records}, "OnJobSucceeded": {keeping, want.kept},
+		} {
+			h := historyOf([]record{aJob("a", job.Failed, 1, tc.change), aJob("b", job.Failed, 2, tc.change), aJob("c", job.Failed, 3, tc.change)})
+			spent, _ := h.beyondLimits(spec, time.Unix(10, 0))
+			if got := (outcome{names(spent), h.atFailedLimit(spec)}); got != tc.want {
+				t.Errorf("%q, Jobs under %s: deletes and stops %v, want %v", policy, rule, got, tc.want)
+			}
 		}
 	}
 }

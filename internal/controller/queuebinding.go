@@ -38,6 +38,8 @@ const (
 	// tryAgain is when a template that was not accepted, or a queue that could not be opened, is tried again: what they
 	// depend on can change without the binding.
 	tryAgain = 30 * time.Second
+	// retainAgain is when Jobs are looked at again that have had their time but for the acknowledgement of their messages.
+	retainAgain = time.Second
 	// parallelDeletes is how many Jobs of a binding are deleted at a time.
 	parallelDeletes = 8
 )
@@ -117,8 +119,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	found := historyOf(r.Ledgers.Of(binding.UID).Records())
 	// The superseded ones first: without their successors, nothing would tell that they are.
 	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
+	spent, later := found.beyondLimits(&binding.Spec, r.Clock.Now())
 	if deleteErr == nil {
-		deleteErr = r.deleteJobs(ctx, binding, found.beyondLimits(&binding.Spec))
+		deleteErr = r.deleteJobs(ctx, binding, spent)
+	}
+	if later {
+		after = sooner(after, retainAgain)
 	}
 
 	status := statusOf(binding, observed{history: found, report: report, template: template, lastRequeue: lastRequeue}, metav1.NewTime(r.Clock.Now()))

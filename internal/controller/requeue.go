@@ -70,7 +70,7 @@ func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBin
 		return state.unwritten, wait
 	}
 	outcome, err := r.requeue(ctx, cached, q)
-	if len(outcome.Requeued)+len(outcome.Refused) > 0 {
+	if len(outcome.Requeued)+len(outcome.Refused) > 0 || outcome.Redriven {
 		r.tellRequeue(cached, outcome)
 		state.unwritten = &v1alpha1.RequeueResult{
 			Time:         metav1.NewTime(r.Clock.Now().Truncate(time.Second)),
@@ -171,6 +171,9 @@ func (r *Reconciler) finishIntent(ctx context.Context, binding *v1alpha1.QueueBi
 func (r *Reconciler) tellRequeue(binding *v1alpha1.QueueBinding, outcome requeue.Outcome) {
 	if n := len(outcome.Requeued); n > 0 {
 		r.normal(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s again: %s", messagesOf(n), someOf(outcome.Requeued))
+	}
+	if outcome.Redriven {
+		r.normal(binding, v1alpha1.EventRedriveStarted, "Requeue", "SQS moves the messages of the dead-letter queue back to the queue")
 	}
 	if n := len(outcome.Untied); n > 0 {
 		r.warn(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s without a lineage, for want of room: the failed Jobs stay until you delete them, and sending again runs the work again: %s", messagesOf(n), someOf(outcome.Untied))

@@ -2,86 +2,169 @@ package intake
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
 const (
-	// acknowledgeDelay is how long an acknowledgement waits for others to share its request.
-	acknowledgeDelay = 50 * time.Millisecond
-	// acknowledgeAttempts bounds the tries to delete a message. After that it comes back, and its Job is found.
-	acknowledgeAttempts = 5
+	// gatherFor is how long a message that is done with waits for others to share its request.
+	gatherFor = 50 * time.Millisecond
+	// disposalAttempts bounds the tries to delete a message or to give it back. After that it comes back when its visibility
+	// timeout ends, and its Job is found.
+	disposalAttempts = 5
+	// parallelDisposals is how many of these requests a loop makes at a time.
+	parallelDisposals = 16
 )
+
+// disposal is what is to become of a message that is done with.
+type disposal struct {
+	receiptHandle string
+	// visibleAfter is when the message is to be visible again. It is deleted where that is negative.
+	visibleAfter time.Duration
+	// succeeded is whether a Job has done the message's work: it is deleted then even if the binding was.
+	succeeded bool
+	// deleted, where it is set, is called when the message is deleted.
+	deleted func()
+}
+
+// deletion stands for no time at which a message is visible again.
+const deletion = time.Duration(-1)
+
+// disposals are carried out in batches. Adding one never waits.
+type disposals struct {
+	mu      sync.Mutex
+	waiting []disposal
+	closed  bool
+	added   chan struct{}
+}
+
+func newDisposals() *disposals { return &disposals{added: make(chan struct{}, 1)} }
+
+// add takes in one more. After close it does nothing: the message comes back by itself.
+func (d *disposals) add(each disposal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.waiting = append(d.waiting, each)
+		signal(d.added)
+	}
+}
+
+// close says that no more will come.
+func (d *disposals) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	signal(d.added)
+}
+
+// take returns all that wait. more is false when nothing will follow.
+func (d *disposals) take() (waiting []disposal, more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting, d.waiting = d.waiting, nil
+	return waiting, !d.closed
+}
 
 // acknowledge asks for a message to be deleted. Its Job exists.
 func (l *Loop) acknowledge(message *queue.Message) {
-	l.acknowledgements <- message.ReceiptHandle
+	l.disposals.add(disposal{receiptHandle: message.ReceiptHandle, visibleAfter: deletion})
 }
 
-// acknowledgeAll deletes what was acknowledged, in batches, until the channel is closed and empty.
-func (l *Loop) acknowledgeAll() {
-	for handle := range l.acknowledgements {
-		batch := []string{handle}
-		timer := l.deps.Clock.NewTimer(acknowledgeDelay)
-	collect:
-		for len(batch) < queue.MaxBatch {
-			select {
-			case handle, ok := <-l.acknowledgements:
-				if !ok {
-					break collect
-				}
-				batch = append(batch, handle)
-			case <-timer.C():
-				break collect
+// disposeAll carries out what is asked for, until there will be no more of it.
+func (l *Loop) disposeAll() {
+	// One that is tried again must not hold up the next ones, hence no limit but on the requests themselves.
+	var batches sync.WaitGroup
+	places := make(chan struct{}, parallelDisposals)
+	for more := true; more; {
+		<-l.disposals.added
+		sleep(l.requests, l.deps.Clock, gatherFor)
+		var waiting []disposal
+		waiting, more = l.disposals.take()
+		for _, alike := range inKinds(waiting) {
+			for batch := range slices.Chunk(alike, queue.MaxBatch) {
+				batches.Go(func() { l.dispose(batch, places) })
 			}
 		}
-		timer.Stop()
-		// A slow delete must not hold up the next ones.
-		l.deletes.Go(func() { l.deleteMessages(batch) })
 	}
-	l.deletes.Wait()
+	batches.Wait()
 }
 
-func (l *Loop) deleteMessages(handles []string) {
-	all := handles
+// inKinds puts together what one request can ask for.
+func inKinds(all []disposal) map[disposalKind][]disposal {
+	kinds := map[disposalKind][]disposal{}
+	for _, each := range all {
+		kind := disposalKind{each.visibleAfter, each.succeeded}
+		kinds[kind] = append(kinds[kind], each)
+	}
+	return kinds
+}
+
+type disposalKind struct {
+	visibleAfter time.Duration
+	succeeded    bool
+}
+
+// dispose carries out disposals of one kind.
+func (l *Loop) dispose(batch []disposal, places chan struct{}) {
+	left := batch
 	backoff := freshBackoff()
-	for attempt := 1; len(handles) > 0 && attempt <= acknowledgeAttempts; attempt++ {
-		if l.bindingIsGone() {
-			// Its Jobs go with it: the queue is the only place that the messages have left.
-			l.queue.ChangeVisibility(l.requests, handles, 0)
-			break
-		}
+	for attempt := 1; len(left) > 0 && attempt <= disposalAttempts; attempt++ {
 		if attempt > 1 {
 			sleep(l.requests, l.deps.Clock, backoff.Step())
 		}
-		var again []string
-		for i, err := range l.queue.Delete(l.requests, handles) {
-			switch {
-			case err == nil:
-				l.deps.Metrics.Acknowledged(l.key)
-			case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
-				l.log.V(1).Info("Could not acknowledge a message that was received again", "cause", err.Error())
-			default:
-				again = append(again, handles[i])
-				l.log.V(1).Info("Could not acknowledge a message", "attempt", attempt, "cause", err.Error())
-			}
-		}
-		handles = again
+		places <- struct{}{}
+		left = l.tryDispose(left, attempt)
+		<-places
 	}
-	for _, handle := range all {
-		l.held.drop(handle)
+	for _, each := range batch {
+		l.held.drop(each.receiptHandle)
 	}
 }
 
-// giveBack makes a message visible to all at once.
-func (l *Loop) giveBack(message *queue.Message) {
-	l.held.drop(message.ReceiptHandle)
-	for _, err := range l.queue.ChangeVisibility(l.requests, []string{message.ReceiptHandle}, 0) {
-		if err != nil {
-			l.log.V(1).Info("Could not give back a message; it returns when its visibility timeout ends", "messageID", message.ID, "cause", err.Error())
+// tryDispose makes one request and returns what is to be tried again.
+func (l *Loop) tryDispose(batch []disposal, attempt int) (again []disposal) {
+	handles := make([]string, len(batch))
+	for i, each := range batch {
+		handles[i] = each.receiptHandle
+	}
+	after := batch[0].visibleAfter
+	if after == deletion && !batch[0].succeeded && l.bindingIsGone() {
+		// Its Jobs go with it: the queue is the only place that the messages have left.
+		after = 0
+	}
+	var errs []error
+	if after == deletion {
+		errs = l.queue.Delete(l.requests, handles)
+	} else {
+		errs = l.queue.ChangeVisibility(l.requests, handles, after)
+	}
+	for i, err := range errs {
+		log := l.log.V(1).WithValues("attempt", attempt, "delete", after == deletion)
+		switch {
+		case err == nil && after == deletion:
+			l.deps.Metrics.Acknowledged(l.key)
+			if batch[i].deleted != nil {
+				batch[i].deleted()
+			}
+		case err == nil:
+		case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
+			log.Info("Could not let go of a message that was received again", "cause", err.Error())
+		default:
+			log.Info("Could not let go of a message", "cause", err.Error())
+			again = append(again, batch[i])
 		}
 	}
+	return again
+}
+
+// giveBack makes a message visible to all, at once or after a delay.
+func (l *Loop) giveBack(receiptHandle string, after time.Duration) {
+	l.held.drop(receiptHandle)
+	l.disposals.add(disposal{receiptHandle: receiptHandle, visibleAfter: after})
 }
 
 // sleep waits, or until the context ends.

@@ -94,7 +94,7 @@ func TestRejectionDelay(t *testing.T) {
 	for receives, want := range map[int]time.Duration{
 		1: 30 * time.Second, 2: time.Minute, 3: 2 * time.Minute, 5: 8 * time.Minute, 6: 15 * time.Minute, 1000: 15 * time.Minute,
 	} {
-		if got := rejectionDelay(receives); got != want {
+		if got := retryDelay(receives); got != want {
 			t.Errorf("at receive %d: got %s, want %s", receives, got, want)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,10 +17,11 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
-// A rejected message is hidden for firstRejection, and twice as long at each further receive up to longestRejection.
+// A message that was rejected, or whose Job failed, is hidden for firstRetryDelay, and twice as long at each further receive up
+// to longestRetryDelay.
 const (
-	firstRejection   = 30 * time.Second
-	longestRejection = 15 * time.Minute
+	firstRetryDelay   = 30 * time.Second
+	longestRetryDelay = 15 * time.Minute
 )
 
 // suspicious is how many rejections in a row have the template tried again.
@@ -39,7 +39,7 @@ func (l *Loop) handleBatch(messages []queue.Message) {
 				// The order of a group holds only if what is behind goes back with it.
 				for _, behind := range lane[i+1:] {
 					l.ledger.Return(1)
-					l.giveBack(behind)
+					l.giveBack(behind.ReceiptHandle, 0)
 				}
 				return
 			}
@@ -65,39 +65,97 @@ func inLanes(messages []queue.Message, fifo bool) [][]*queue.Message {
 	return lanes
 }
 
-// handle makes a message's Job and acknowledges the message. It is false where the message goes back to the queue.
+// handle makes the Job of a message, or finds it, and acknowledges the message as that Job's rule has it. It is false where
+// the message goes back to the queue.
 func (l *Loop) handle(message *queue.Message) bool {
-	settings := l.settings.Load()
 	lineage := job.LineageOf(message)
-	name := lineage.JobName(settings.Binding.Name, l.uid)
-	log := l.log.WithValues("messageID", message.ID, "job", name)
+	for {
+		existing, exists := l.ledger.Find(lineage)
+		if exists && existing.KeepsMessage() && existing.State == job.Failed {
+			// That attempt is over, and the message came back for the next.
+			lineage, exists = existing.Lineage.Next(), false
+		}
+		result := create
+		switch {
+		case exists:
+			result = l.adopt(existing, lineage, message)
+		case l.recent.has(lineage.JobName(l.key.Name, l.uid)):
+			result = l.acknowledgeAgain(message, lineage)
+		}
+		if result == create {
+			result = l.createFor(message, lineage)
+		}
+		if result != nextAttempt {
+			return result == handled
+		}
+		// The Job has failed, which the ledger does not show yet.
+		lineage = lineage.Next()
+	}
+}
 
-	existing, exists := l.ledger.Find(lineage)
-	needsFiles := exists && existing.Files && existing.Lineage == lineage
-	if exists && !needsFiles || l.recent.has(name) {
-		log.V(1).Info("Received a message again whose Job was created")
+// result is what came of handling a message.
+type result int
+
+const (
+	// handled: a Job answers for the message, or the message is to be deleted.
+	handled result = iota
+	// returned: the message goes back to the queue.
+	returned
+	// nextAttempt: the attempt's Job has failed; the message is for the next one. Its slot is free for that.
+	nextAttempt
+	// create: there is no Job yet.
+	create
+)
+
+func (l *Loop) acknowledgeAgain(message *queue.Message, lineage job.Lineage) result {
+	name := lineage.JobName(l.key.Name, l.uid)
+	l.log.V(1).Info("Received a message again whose Job was created", "messageID", message.ID, "job", name)
+	l.ledger.Return(1)
+	l.recent.add(name)
+	l.acknowledge(message)
+	return handled
+}
+
+// adopt has a Job that was seen answer for a message that was received again. It has a slot, if it needs one, so that the one
+// of the message is free.
+func (l *Loop) adopt(existing job.Record, lineage job.Lineage, message *queue.Message) result {
+	switch {
+	case existing.KeepsMessage() && existing.State == job.Succeeded:
 		l.ledger.Return(1)
-		l.recent.add(name)
-		l.acknowledge(message)
-		return true
+		l.finished(existing, message.ReceiptHandle)
+		return handled
+	case !existing.KeepsMessage() && (!existing.Files || existing.Lineage != lineage):
+		return l.acknowledgeAgain(message, lineage)
 	}
-	if needsFiles {
-		// The Job may be there without its Secret, which only this message can tell.
+	// It runs and gets the new receipt. Or it may be there without its Secret, which only this message can tell.
+	attempt := func() Verdict { return l.complete(existing.Name, existing.Lineage, message) }
+	d := delivery{name: existing.Name}
+	if existing.KeepsMessage() {
+		d.grace = existing.Grace
+	}
+	result := l.work(message, attempt, d)
+	if result != nextAttempt {
 		l.ledger.Return(1)
-		return l.work(message, log, func() Verdict { return l.complete(name, lineage, message) }, delivery{name: name})
 	}
+	return result
+}
+
+// createFor makes the Job of an attempt at a message.
+func (l *Loop) createFor(message *queue.Message, lineage job.Lineage) result {
+	settings := l.settings.Load()
+	name := lineage.JobName(l.key.Name, l.uid)
 	if !l.ledger.Assign(name) {
 		// An earlier receive of the same message is being worked on. This one comes back, and finds the Job.
 		l.ledger.Return(1)
 		l.held.drop(message.ReceiptHandle)
-		return false
+		return returned
 	}
-	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message)
+	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message, lineage)
 	if err != nil {
 		l.ledger.Cancel(name)
 		return l.reject(message, err)
 	}
-	return l.work(message, log, func() Verdict { return l.deliver(rendered, lineage, message) }, delivery{name: name, assigned: true})
+	return l.work(message, func() Verdict { return l.deliver(rendered, lineage, message) }, delivery{name: name, assigned: true})
 }
 
 // delivery is what work needs to know of a Job: its name, and whether it has a slot assigned, which it has unless it was
@@ -105,10 +163,13 @@ func (l *Loop) handle(message *queue.Message) bool {
 type delivery struct {
 	name     string
 	assigned bool
+	// grace is how long the message stays hidden where the Job turns out to be gone: its Pods may still run.
+	grace time.Duration
 }
 
-// work makes attempts at a message until one is final. It is false where the message goes back to the queue.
-func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verdict, d delivery) bool {
+// work makes attempts at a message until one is final.
+func (l *Loop) work(message *queue.Message, attempt func() Verdict, d delivery) result {
+	log := l.log.WithValues("messageID", message.ID, "job", d.name)
 	attempted := false
 	for {
 		// A loop that ends finishes what it has, unless it would have to wait for the API server.
@@ -118,8 +179,8 @@ func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verd
 				l.gate.abandon()
 			}
 			l.leave(d, attempted)
-			l.giveBack(message)
-			return false
+			l.giveBack(message.ReceiptHandle, 0)
+			return returned
 		}
 		if d.assigned && l.ledger.SeenMeanwhile(d.name) {
 			// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
@@ -134,7 +195,24 @@ func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verd
 			l.recent.add(d.name)
 			l.rejections.Store(0)
 			l.acknowledge(message)
-			return true
+			return handled
+		case Keep:
+			l.gate.pass()
+			l.ledger.Keep(d.name, job.ReceiptOf(message))
+			l.leave(d, attempted)
+			l.rejections.Store(0)
+			return handled
+		case Leave:
+			l.gate.pass()
+			l.leave(d, attempted)
+			l.held.drop(message.ReceiptHandle)
+			return handled
+		case Next:
+			l.gate.pass()
+			if d.assigned {
+				l.ledger.Reopen(d.name)
+			}
+			return nextAttempt
 		case Reject:
 			l.gate.pass()
 			if d.assigned {
@@ -144,8 +222,8 @@ func (l *Loop) work(message *queue.Message, log logr.Logger, attempt func() Verd
 		case Retry:
 			l.gate.pass()
 			if !d.assigned { // no slot is reserved for making the Job anew
-				l.giveBack(message)
-				return false
+				l.giveBack(message.ReceiptHandle, d.grace)
+				return returned
 			}
 		case Hold:
 			log.Info("Could not create a Job; the message is kept", "reason", verdict.Reason, "cause", verdict.Message)
@@ -220,26 +298,66 @@ func (l *Loop) complete(name string, lineage job.Lineage, message *queue.Message
 	if l.ledger.Seen(name) || job.Observe(existing).State != job.Active {
 		l.ledger.Free(name)
 	}
-	return l.deliverFiles(existing, message)
+	return l.answer(existing, message)
 }
 
 // confirm is called where a Job was seen after the answer to its creation was lost.
 func (l *Loop) confirm(name string, message *queue.Message) Verdict {
 	existing, err := l.read(l.requests, name)
 	switch {
+	case apierrors.IsNotFound(err) && l.settings.Load().keeping():
+		return Verdict{Action: Leave} // whoever saw it go has given the message back
 	case apierrors.IsNotFound(err):
 		return Verdict{Action: Acknowledge} // it has run, and its time is over
 	case err != nil:
 		return unavailable(err)
 	}
-	return l.deliverFiles(existing, message)
+	return l.answer(existing, message)
 }
 
-// deliverFiles creates the Secrets of a Job that has its message in files. A Job whose Secrets are refused for good is
-// deleted: its Pods would wait for them for ever.
+// answer has a Job answer for a message, by the rule under which the Job was created.
+func (l *Loop) answer(existing *batchv1.Job, message *queue.Message) Verdict {
+	record := job.Observe(existing)
+	switch {
+	case !record.KeepsMessage():
+		return l.deliverFiles(existing, message)
+	case record.State == job.Succeeded:
+		l.finished(record, message.ReceiptHandle)
+		return Verdict{Action: Leave}
+	case record.State == job.Failed:
+		return Verdict{Action: Next}
+	}
+	if verdict := l.deliverFiles(existing, message); verdict.Action != Keep {
+		return verdict
+	}
+	receipt := job.ReceiptOf(message)
+	switch {
+	case receipt.Handle == record.Receipt.Handle:
+		return Verdict{Action: Keep}
+	case !receipt.Later(record.Receipt):
+		return Verdict{Action: Leave}
+	}
+	switch err := l.patchReceipt(existing, receipt); {
+	case apierrors.IsConflict(err):
+		return l.complete(existing.Name, record.Lineage, message) // the job controller is often at it too
+	case apierrors.IsNotFound(err):
+		return Verdict{Action: Leave}
+	case err != nil:
+		return unavailable(err)
+	}
+	l.log.V(1).Info("Received a message again whose Job runs", "messageID", message.ID, "job", existing.Name)
+	return Verdict{Action: Keep}
+}
+
+// deliverFiles creates the Secrets of a Job that has its message in files, and says then what the Job's rule has become of the
+// message. A Job whose Secrets are refused for good is deleted: its Pods would wait for them for ever.
 func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict {
+	done := Verdict{Action: Acknowledge}
+	if job.Observe(owner).KeepsMessage() {
+		done.Action = Keep
+	}
 	if !job.HasFiles(owner) {
-		return Verdict{Action: Acknowledge}
+		return done
 	}
 	secrets, err := job.Secrets(owner, message)
 	if rejection, ok := errors.AsType[*job.RejectionError](err); ok {
@@ -259,7 +377,7 @@ func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict 
 			return verdict
 		}
 	}
-	return Verdict{Action: Acknowledge}
+	return done
 }
 
 // verifySecret is called where a Secret by the name exists: of this Job, or of an earlier one that bore the same name and
@@ -289,20 +407,15 @@ func (l *Loop) deleteJob(target *batchv1.Job) error {
 		client.Preconditions{UID: &target.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }
 
-// reject leaves a message to the queue and its redrive policy, and says why. It is always false.
-func (l *Loop) reject(message *queue.Message, cause error) bool {
+// reject leaves a message to the queue and its redrive policy, and says why.
+func (l *Loop) reject(message *queue.Message, cause error) result {
 	var rejection *job.RejectionError
 	if !errors.As(cause, &rejection) {
-		l.giveBack(message)
-		return false
+		l.giveBack(message.ReceiptHandle, 0)
+		return returned
 	}
-	l.held.drop(message.ReceiptHandle)
-	delay := rejectionDelay(message.ReceiveCount)
-	for _, err := range l.queue.ChangeVisibility(l.requests, []string{message.ReceiptHandle}, delay) {
-		if err != nil {
-			l.log.V(1).Info("Could not hide a rejected message; it returns sooner", "messageID", message.ID, "cause", err.Error())
-		}
-	}
+	delay := retryDelay(message.ReceiveCount)
+	l.giveBack(message.ReceiptHandle, delay)
 	now := l.deps.Clock.Now()
 	if l.fifo {
 		l.careful.Store(now.Add(carefulFor).Unix())
@@ -312,15 +425,15 @@ func (l *Loop) reject(message *queue.Message, cause error) bool {
 	l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeWarning, v1alpha1.EventMessageRejected, "Receive",
 		"%s: message %s: %s", rejection.Reason, message.ID, Bounded(rejection.Message))
 	l.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
-	return false
+	return returned
 }
 
-// rejectionDelay is how long a message is hidden that was rejected at its n-th receive.
-func rejectionDelay(receives int) time.Duration {
-	delay := firstRejection
+// retryDelay is how long a message is hidden that could not become a Job, or whose Job failed, at its n-th receive.
+func retryDelay(receives int) time.Duration {
+	delay := firstRetryDelay
 	for range receives - 1 {
-		if delay *= 2; delay >= longestRejection {
-			return longestRejection
+		if delay *= 2; delay >= longestRetryDelay {
+			return longestRetryDelay
 		}
 	}
 	return delay

@@ -28,10 +28,13 @@ import (
 type memory struct {
 	mu       sync.Mutex
 	messages []*stored
+	// fault, where there is one, is the answer to changes of visibility and deletions.
+	fault error
 }
 
 type stored struct {
 	queue.Message
+	received  time.Time
 	visibleAt time.Time
 	deleted   bool
 }
@@ -65,7 +68,7 @@ func (m *memory) take(limit int, visibility time.Duration) []queue.Message {
 		if len(taken) < limit && !s.deleted && !time.Now().Before(s.visibleAt) {
 			s.ReceiveCount++
 			s.ReceiptHandle = fmt.Sprintf("%s/%d", s.ID, s.ReceiveCount)
-			s.visibleAt = time.Now().Add(visibility)
+			s.received, s.visibleAt = time.Now(), time.Now().Add(visibility)
 			taken = append(taken, s.Message)
 		}
 	}
@@ -73,32 +76,53 @@ func (m *memory) take(limit int, visibility time.Duration) []queue.Message {
 }
 
 func (m *memory) Delete(_ context.Context, handles []string) []error {
-	return m.each(handles, func(s *stored) { s.deleted = true })
+	return m.each(handles, func(s *stored) error {
+		s.deleted = true
+		return nil
+	})
 }
 
+// ChangeVisibility refuses what SQS does: a message that is visible, and more than 12 hours since the receive.
 func (m *memory) ChangeVisibility(_ context.Context, handles []string, timeout time.Duration) []error {
-	return m.each(handles, func(s *stored) { s.visibleAt = time.Now().Add(timeout) })
+	return m.each(handles, func(s *stored) error {
+		until := time.Now().Add(timeout)
+		if s.deleted || !s.visibleAt.After(time.Now()) || until.After(s.received.Add(queue.MaxVisibilityTimeout)) {
+			return queue.Errorf(queue.ReceiptHandleInvalid, "not in flight, or for too long")
+		}
+		s.visibleAt = until
+		return nil
+	})
 }
 
-func (m *memory) each(handles []string, do func(*stored)) []error {
+func (m *memory) each(handles []string, do func(*stored) error) []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	errs := make([]error, len(handles))
 	for i, handle := range handles {
+		if errs[i] = m.fault; errs[i] != nil {
+			continue
+		}
 		errs[i] = queue.Errorf(queue.ReceiptHandleInvalid, "no such handle")
 		for _, s := range m.messages {
 			if s.ReceiptHandle == handle {
-				do(s)
-				errs[i] = nil
+				errs[i] = do(s)
 			}
 		}
 	}
 	return errs
 }
 
+func (m *memory) setFault(fault error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = fault
+}
+
 func (m *memory) Send(context.Context, queue.Outgoing) error { return nil }
 
 func (m *memory) SendBatch(context.Context, []queue.Outgoing) []error { return nil }
+
+func (m *memory) Redrive(context.Context) error { return nil }
 
 func (m *memory) Settings(context.Context) (queue.Settings, error) { return queue.Settings{}, nil }
 
@@ -164,27 +188,37 @@ func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
 				t.Fatal(err)
 			}
 		}
-		b := &bench{t: t, queue: &memory{}, created: map[string]int{}, done: make(chan struct{})}
+		b := &bench{t: t, queue: &memory{}, created: map[string]int{}}
 		b.ledgers = NewLedgers(clock.RealClock{})
-		b.client = fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
+		b.client = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
 		b.binding = newTestBinding()
 		if change != nil {
 			change(b.binding)
 		}
-		stopping, stop := context.WithCancelCause(t.Context())
-		b.stop = stop
-		b.loop = newLoop(stopping, &Dependencies{
-			Client: b.client, Reader: b.client, Recorder: events.NewFakeRecorder(1000), Ledgers: b.ledgers,
-			Clock: clock.RealClock{}, Creates: make(chan struct{}, 32),
-		}, logr.Discard(), b.settings(), b.queue, func() {})
-		go func() {
-			b.loop.run()
-			close(b.done)
-		}()
+		b.start()
 		test(b)
-		stop(ErrStopping)
-		<-b.done
+		b.end()
 	})
+}
+
+// start starts the loop, and end ends it as an operator does that stops.
+func (b *bench) start() {
+	stopping, stop := context.WithCancelCause(b.t.Context())
+	b.stop, b.done = stop, make(chan struct{})
+	loop := newLoop(stopping, &Dependencies{
+		Client: b.client, Reader: b.client, Recorder: events.NewFakeRecorder(1000), Ledgers: b.ledgers,
+		Clock: clock.RealClock{}, Creates: make(chan struct{}, 32),
+	}, logr.Discard(), b.settings(), b.queue, func() {})
+	b.loop = loop
+	go func(done chan<- struct{}) {
+		loop.run()
+		close(done)
+	}(b.done)
+}
+
+func (b *bench) end() {
+	b.stop(ErrStopping)
+	<-b.done
 }
 
 func (b *bench) settings() *Settings {
@@ -212,10 +246,10 @@ func (b *bench) create(ctx context.Context, c client.WithWatch, object client.Ob
 		if err := c.Create(ctx, object, options...); err != nil {
 			return err
 		}
-		b.mu.Lock()
-		b.created[object.GetName()]++
-		b.mu.Unlock()
 		if made, ok := object.(*batchv1.Job); ok {
+			b.mu.Lock()
+			b.created[object.GetName()]++
+			b.mu.Unlock()
 			b.ledgers.Observe(b.binding.UID, job.Observe(made))
 		}
 		return nil
@@ -237,13 +271,36 @@ func (b *bench) jobs() (names []string, most int) {
 	return names, most
 }
 
-// finish deletes a Job as history does, so that its slot is free.
-func (b *bench) finish(name string) {
+// job reads a Job.
+func (b *bench) job(name string) *batchv1.Job {
 	b.t.Helper()
 	existing := &batchv1.Job{}
 	if err := b.client.Get(b.t.Context(), client.ObjectKey{Namespace: "batch", Name: name}, existing); err != nil {
 		b.t.Fatal(err)
 	}
+	return existing
+}
+
+// conclude ends a Job.
+func (b *bench) conclude(name string, condition batchv1.JobConditionType) {
+	b.t.Helper()
+	existing := b.job(name)
+	existing.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
+	if err := b.client.Status().Update(b.t.Context(), existing); err != nil {
+		b.t.Fatal(err)
+	}
+	b.ledgers.Observe(b.binding.UID, job.Observe(existing))
+}
+
+// attempt is the name of the Job of an attempt at the message of a body.
+func (b *bench) attempt(body string, n int) string {
+	return job.Lineage{Root: "message-" + body, Attempt: n}.JobName(b.binding.Name, b.binding.UID)
+}
+
+// finish deletes a Job as history does, so that its slot is free.
+func (b *bench) finish(name string) {
+	b.t.Helper()
+	existing := b.job(name)
 	if err := b.client.Delete(b.t.Context(), existing); err != nil {
 		b.t.Fatal(err)
 	}

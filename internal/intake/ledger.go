@@ -16,8 +16,10 @@ type Limits struct {
 	MaxActive int
 	// MaxPending is the highest number of pending Jobs, or -1 for no limit.
 	MaxPending int
-	// MaxFailed is the number of failed Jobs at which receiving stops, or -1 for none.
-	MaxFailed int
+	// MaxFailed is the number of failed Jobs at which receiving stops, or -1 for none. Those that keep their messages count
+	// only where CountAllFailed.
+	MaxFailed      int
+	CountAllFailed bool
 }
 
 // Ledger knows how much of its limits a binding uses: the Jobs that were seen plus the reservations for Jobs that were
@@ -29,8 +31,11 @@ type Ledger struct {
 	mu     sync.Mutex
 	jobs   map[string]job.Record
 	byRoot map[string][]string // names of the Jobs of a message
-	// active, pending and failed are how many of jobs are so; failed ones that were requeued do not count.
-	active, pending, failed int
+	// active, pending and failed are how many of jobs are so; failed ones that were requeued do not count. keeping is how many
+	// of the failed ones keep their messages.
+	active, pending, failed, keeping int
+	// acknowledged are the Jobs whose messages were kept and are surely gone from the queue.
+	acknowledged map[string]struct{}
 	// open is the number of reservations for messages that are not known yet.
 	open int
 	// expected are the reservations for Jobs that are known by name, and since when nobody works on them.
@@ -39,18 +44,31 @@ type Ledger struct {
 	working map[string]bool
 	// changed is called, without the lock, when slots may have become free.
 	changed func()
+	// keeper, where there is one, is told what Jobs become of, with the lock held: it must be quick.
+	keeper keeper
 	// used is whether a loop works with the ledger.
 	used bool
 }
 
+// keeper looks after the messages that Jobs keep.
+type keeper interface {
+	// saw is told what a Job is now. newest is whether there is no later attempt at its message.
+	saw(record job.Record, newest bool)
+	// lost is told that a Job is gone.
+	lost(name string)
+	// keep is told that a Job has a message's receipt, where that Job was not seen yet, or runs.
+	keep(name string, receipt job.Receipt)
+}
+
 func newLedger(c clock.PassiveClock) *Ledger {
 	return &Ledger{
-		clock:    c,
-		jobs:     map[string]job.Record{},
-		byRoot:   map[string][]string{},
-		expected: map[string]time.Time{},
-		working:  map[string]bool{},
-		changed:  func() {},
+		clock:        c,
+		jobs:         map[string]job.Record{},
+		byRoot:       map[string][]string{},
+		acknowledged: map[string]struct{}{},
+		expected:     map[string]time.Time{},
+		working:      map[string]bool{},
+		changed:      func() {},
 	}
 }
 
@@ -67,9 +85,22 @@ func (l *Ledger) Observe(record job.Record) {
 	if _, ok := l.working[record.Name]; ok {
 		l.working[record.Name] = true
 	}
+	l.tell(record)
 	changed := l.changed
 	l.mu.Unlock()
 	changed()
+}
+
+// tell tells the keeper what a Job is.
+func (l *Ledger) tell(record job.Record) {
+	if l.keeper == nil || !record.KeepsMessage() {
+		return
+	}
+	newest := true
+	for _, name := range l.byRoot[record.Lineage.Root] {
+		newest = newest && l.jobs[name].Lineage.Attempt <= record.Lineage.Attempt
+	}
+	l.keeper.saw(record, newest)
 }
 
 // Forget takes in that a Job is gone. UID guards against forgetting a Job by an event of another of the same name.
@@ -77,11 +108,19 @@ func (l *Ledger) Forget(name string, uid types.UID) {
 	l.mu.Lock()
 	if record, ok := l.jobs[name]; ok && record.UID == uid {
 		l.remove(name)
+		delete(l.acknowledged, name)
+		l.lose(name)
 	}
 	delete(l.expected, name)
 	changed := l.changed
 	l.mu.Unlock()
 	changed()
+}
+
+func (l *Ledger) lose(name string) {
+	if l.keeper != nil {
+		l.keeper.lost(name)
+	}
 }
 
 func (l *Ledger) remove(name string) {
@@ -113,8 +152,12 @@ func (l *Ledger) count(record job.Record, by int) {
 			l.pending += by
 		}
 	case job.Failed:
-		if !record.Requeued {
-			l.failed += by
+		if record.Requeued {
+			return
+		}
+		l.failed += by
+		if record.KeepsMessage() {
+			l.keeping += by
 		}
 	}
 }
@@ -145,7 +188,11 @@ func (l *Ledger) free(limits Limits) int {
 }
 
 func (l *Ledger) atFailedLimit(limits Limits) bool {
-	return limits.MaxFailed >= 0 && l.failed >= limits.MaxFailed
+	failed := l.failed
+	if !limits.CountAllFailed {
+		failed -= l.keeping
+	}
+	return limits.MaxFailed >= 0 && failed >= limits.MaxFailed
 }
 
 // Exceeds is whether a Job must not be created although its slot was reserved: limits were lowered since, or Jobs failed.
@@ -180,6 +227,40 @@ func (l *Ledger) Assign(name string) bool {
 	l.expected[name] = l.clock.Now()
 	l.working[name] = false
 	return true
+}
+
+// Reopen makes a Job's slot one for a message again, as its Job is not made after all.
+func (l *Ledger) Reopen(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.expected, name)
+	delete(l.working, name)
+	l.open++
+}
+
+// Keep says that a Job has a message's receipt, and answers for the message from now on.
+func (l *Ledger) Keep(name string, receipt job.Receipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keeper == nil {
+		return
+	}
+	record, seen := l.jobs[name]
+	// One that was seen and is gone, or has finished, was told of.
+	if seen && record.State == job.Active || !seen && !l.working[name] {
+		l.keeper.keep(name, receipt)
+	}
+}
+
+// Acknowledged says that the message which a Job kept is gone from the queue.
+func (l *Ledger) Acknowledged(name string, uid types.UID) {
+	l.mu.Lock()
+	if l.jobs[name].UID == uid {
+		l.acknowledged[name] = struct{}{}
+	}
+	changed := l.changed
+	l.mu.Unlock()
+	changed()
 }
 
 // SeenMeanwhile is whether a Job was seen since its slot was assigned; it may be gone again.
@@ -225,6 +306,9 @@ func (l *Ledger) Cancel(name string) {
 	l.mu.Lock()
 	delete(l.expected, name)
 	delete(l.working, name)
+	if _, seen := l.jobs[name]; !seen {
+		l.lose(name)
+	}
 	changed := l.changed
 	l.mu.Unlock()
 	changed()
@@ -268,7 +352,8 @@ func (l *Ledger) Records() []job.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	records := make([]job.Record, 0, len(l.jobs))
-	for _, record := range l.jobs {
+	for name, record := range l.jobs {
+		_, record.Acknowledged = l.acknowledged[name]
 		records = append(records, record)
 	}
 	return records
@@ -318,9 +403,19 @@ func (ls *Ledgers) attach(uid types.UID, changed func()) *Ledger {
 	defer ls.mu.Unlock()
 	ledger := ls.of(uid)
 	ledger.mu.Lock()
+	defer ledger.mu.Unlock()
 	ledger.used, ledger.changed = true, changed
-	ledger.mu.Unlock()
 	return ledger
+}
+
+// look has a keeper look after the messages that Jobs keep: those that are there, and all that come. nil ends that.
+func (l *Ledger) look(k keeper) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keeper = k
+	for _, record := range l.jobs {
+		l.tell(record)
+	}
 }
 
 // detach takes the ledger back once the loop has ended. Reservations for messages that it did not get are void then;
@@ -328,7 +423,7 @@ func (ls *Ledgers) attach(uid types.UID, changed func()) *Ledger {
 func (ls *Ledgers) detach(uid types.UID) {
 	ledger := ls.Of(uid)
 	ledger.mu.Lock()
-	ledger.used, ledger.changed, ledger.open = false, func() {}, 0
+	ledger.used, ledger.changed, ledger.keeper, ledger.open = false, func() {}, nil, 0
 	ledger.mu.Unlock()
 	ls.tidy(uid)
 }

@@ -36,8 +36,6 @@ const (
 	// poll before it, that has to fit into the time that the operator has to stop.
 	requestTimeout  = 30 * time.Second
 	stoppingTimeout = 10 * time.Second
-	// longestTick is the longest time between two looks at what has to be hidden again.
-	longestTick = 5 * time.Second
 	// overdueAfter is when a Job that was created and not seen is looked for.
 	overdueAfter = 15 * time.Second
 	// longestReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen
@@ -45,7 +43,7 @@ const (
 	longestReceiveBackoff = time.Minute
 	// carefulFor is how long a FIFO queue is received from one message at a time after a message was rejected, as the
 	// messages behind it have to be given back and that counts for their redrive.
-	carefulFor = longestRejection
+	carefulFor = longestRetryDelay
 )
 
 // Why a loop is stopped. Loops that are stopped for another reason finish the messages that they have.
@@ -79,8 +77,14 @@ func (s *Settings) limits() Limits {
 	}
 	if spec.FailedJobsPolicy != v1alpha1.DeleteOldestFailedJobs {
 		limits.MaxFailed = int(deref(spec.FailedJobsHistoryLimit, 1000))
+		limits.CountAllFailed = spec.FailedJobsPolicy == v1alpha1.PauseAtFailedJobsLimit
 	}
 	return limits
+}
+
+// keeping is whether messages stay on the queue until their Jobs have succeeded.
+func (s *Settings) keeping() bool {
+	return s.Binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded
 }
 
 // receiving is whether messages may become Jobs.
@@ -124,12 +128,13 @@ type Loop struct {
 	queue queue.Queue
 	fifo  bool
 
-	settings atomic.Pointer[Settings]
-	ledger   *Ledger
-	held     *held
-	gate     *gate
-	recent   *recent
-	report   *reporter
+	settings  atomic.Pointer[Settings]
+	ledger    *Ledger
+	held      *held
+	disposals *disposals
+	gate      *gate
+	recent    *recent
+	report    *reporter
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
@@ -142,31 +147,29 @@ type Loop struct {
 	// gone is whether the binding was deleted: messages are given back then, and none is deleted.
 	gone atomic.Bool
 	// polling is whether receives are being tried.
-	polling          atomic.Bool
-	acknowledgements chan string
+	polling atomic.Bool
 	// creates bounds the objects that the loop creates at a time.
 	creates    chan struct{}
-	deletes    sync.WaitGroup
 	careful    atomic.Int64 // until when, in Unix seconds
 	rejections atomic.Int64 // in a row
 }
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
 	l := &Loop{
-		deps:             deps,
-		log:              log,
-		key:              client.ObjectKeyFromObject(settings.Binding),
-		uid:              settings.Binding.UID,
-		queue:            q,
-		fifo:             strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
-		held:             newHeld(deps.Clock, q),
-		recent:           newRecent(),
-		report:           newReporter(changed),
-		wake:             make(chan struct{}, 1),
-		stirred:          make(chan struct{}, 1),
-		stop:             stop,
-		acknowledgements: make(chan string, 10*queue.MaxBatch),
-		creates:          make(chan struct{}, createsInFlight),
+		deps:      deps,
+		log:       log,
+		key:       client.ObjectKeyFromObject(settings.Binding),
+		uid:       settings.Binding.UID,
+		queue:     q,
+		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
+		held:      newHeld(deps.Clock, q),
+		disposals: newDisposals(),
+		recent:    newRecent(),
+		report:    newReporter(changed),
+		wake:      make(chan struct{}, 1),
+		stirred:   make(chan struct{}, 1),
+		stop:      stop,
+		creates:   make(chan struct{}, createsInFlight),
 	}
 	l.settings.Store(settings)
 	l.gate = newGate(deps.Clock, func(reason, message string) {
@@ -202,21 +205,25 @@ func (l *Loop) run() {
 	defer cancel()
 	defer l.deps.Ledgers.detach(l.uid)
 
-	var background, acknowledger sync.WaitGroup
-	background.Go(func() { l.keepHidden(requests) })
+	var background, disposer sync.WaitGroup
+	background.Go(func() { l.held.keepHidden(requests, l.visibility) })
 	background.Go(func() { l.watchQueue(l.stop) })
 	background.Go(func() { l.settleOverdue(l.stop) })
-	acknowledger.Go(l.acknowledgeAll)
-	if l.fifo {
+	disposer.Go(l.disposeAll)
+	kept := newReceipts(l)
+	l.ledger.look(kept)
+	if l.fifo && !l.settings.Load().keeping() {
 		l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeNormal, v1alpha1.EventGroupOverlap, "Start",
 			"Jobs of a message group are created in order and may run side by side")
 	}
 
 	l.receiveAll()
 
-	close(l.acknowledgements)
-	acknowledger.Wait()
+	l.ledger.look(nil)
+	l.disposals.close()
+	disposer.Wait()
 	cancel()
+	kept.checking.Wait()
 	background.Wait()
 }
 
@@ -257,6 +264,9 @@ func (l *Loop) receiveAll() {
 		}
 		l.deps.Metrics.Received(l.key, len(messages))
 		signal(l.stirred)
+		for i := range messages {
+			messages[i].ReceivedTime = began
+		}
 		l.held.add(messages, began, visibility)
 		places <- struct{}{}
 		batches.Go(func() {
@@ -272,7 +282,7 @@ func (l *Loop) reserve() int {
 		settings := l.settings.Load()
 		if settings.receiving() && !l.gate.isClosed() {
 			want := queue.MaxBatch
-			if l.deps.Clock.Now().Unix() < l.careful.Load() {
+			if l.fifo && (settings.keeping() || l.deps.Clock.Now().Unix() < l.careful.Load()) {
 				want = 1
 			}
 			if n := l.ledger.Reserve(want, settings.limits()); n > 0 {
@@ -327,15 +337,7 @@ func (l *Loop) listExisting() error {
 	}
 }
 
-// keepHidden extends the visibility timeout of what is being worked on.
-func (l *Loop) keepHidden(ctx context.Context) {
-	for ctx.Err() == nil {
-		visibility := l.settings.Load().visibility()
-		// Twice in each third, so that an extension that fails is tried again before it is too late.
-		sleep(ctx, l.deps.Clock, min(visibility/6, longestTick))
-		l.held.extend(ctx, visibility)
-	}
-}
+func (l *Loop) visibility() time.Duration { return l.settings.Load().visibility() }
 
 // settleOverdue looks for Jobs whose creation was never seen: because it did not happen, or because they were gone
 // again before the cache saw them.

@@ -13,8 +13,14 @@ import (
 type Action int
 
 const (
-	// Acknowledge: the Job exists.
+	// Acknowledge: the Job exists, and its rule is to delete the message then.
 	Acknowledge Action = iota
+	// Keep: the Job exists and bears the message's receipt. It answers for the message from now on.
+	Keep
+	// Leave: the message is taken care of, by a Job that has a later receipt of it, or by its Job's end.
+	Leave
+	// Next: the attempt's Job has failed. The message is for the next one.
+	Next
 	// Verify: an object by that name exists; a live read tells whose it is.
 	Verify
 	// Retry: what existed is gone again.

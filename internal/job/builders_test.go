@@ -51,7 +51,7 @@ func tryRender(t *testing.T, binding *v1alpha1.QueueBinding, message *queue.Mess
 	if err != nil {
 		t.Fatalf("variables do not compile: %v", err)
 	}
-	return Render(t.Context(), binding, variables, message)
+	return Render(t.Context(), binding, variables, message, LineageOf(message))
 }
 
 func environmentOf(container corev1.Container) map[string]string {

@@ -33,6 +33,14 @@ type Record struct {
 	Pending bool
 	// Files is whether the Job's message is in Secrets of its own.
 	Files bool
+	// Receipt ties the Job to its message under OnJobSucceeded; it is zero under OnJobCreated. The rule is the Job's own: the
+	// binding may have changed to the other one since.
+	Receipt Receipt
+	// Grace is how long the Pods may go on after they were told to end.
+	Grace time.Duration
+	// Acknowledged is whether the message of a succeeded Job with a Receipt is surely gone from the queue. Observe leaves it
+	// out: no Job tells it.
+	Acknowledged bool
 	// Deleting is whether the Job is being deleted.
 	Deleting bool
 	// Sent is whether the Job failed and its message was sent again. Requeued is whether its successor will be known
@@ -52,6 +60,8 @@ func Observe(job *batchv1.Job) Record {
 		UID:      job.UID,
 		State:    Active,
 		Files:    HasFiles(job),
+		Receipt:  RecordedReceipt(job),
+		Grace:    gracePeriod(job),
 		Deleting: job.DeletionTimestamp != nil,
 		Created:  job.CreationTimestamp.Time,
 	}
@@ -83,6 +93,17 @@ func Observe(job *batchv1.Job) Record {
 	return record
 }
 
+// KeepsMessage is whether the Job is under OnJobSucceeded: its message leaves the queue once the Job has succeeded.
+func (r Record) KeepsMessage() bool { return !r.Receipt.IsZero() }
+
+func gracePeriod(job *batchv1.Job) time.Duration {
+	seconds := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if own := job.Spec.Template.Spec.TerminationGracePeriodSeconds; own != nil {
+		seconds = *own
+	}
+	return time.Duration(seconds) * time.Second
+}
+
 // Owner is the UID of the binding that owns an object, or empty. The label only selects; this decides.
 func Owner(object metav1.Object) types.UID {
 	owner := metav1.GetControllerOf(object)
@@ -90,6 +111,12 @@ func Owner(object metav1.Object) types.UID {
 		return ""
 	}
 	return owner.UID
+}
+
+// keptAnnotations are those that Observe reads.
+var keptAnnotations = []string{
+	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied,
+	v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
 }
 
 // Trim drops from a Job what Observe and Owner do not need, so that a cache of many Jobs stays small. What it leaves
@@ -100,14 +127,16 @@ func Trim(object any) (any, error) {
 		return object, nil
 	}
 	kept := map[string]string{}
-	for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied} {
+	for _, key := range keptAnnotations {
 		if value, ok := job.Annotations[key]; ok {
 			kept[key] = value
 		}
 	}
 	job.Annotations = kept
 	job.ManagedFields = nil
-	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
+	spec := batchv1.JobSpec{Suspend: job.Spec.Suspend}
+	spec.Template.Spec.TerminationGracePeriodSeconds = job.Spec.Template.Spec.TerminationGracePeriodSeconds
+	job.Spec = spec
 	job.Status.UncountedTerminatedPods = nil
 	return job, nil
 }

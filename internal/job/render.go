@@ -26,13 +26,13 @@ const (
 	maxJob = 1 << 20
 )
 
-// Render makes the Job of a message. Its errors are *RejectionError.
-func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message) (*batchv1.Job, error) {
+// Render makes the Job of an attempt at a message. Its errors are *RejectionError.
+func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
 	values, err := variables.Evaluate(ctx, message)
 	if err != nil {
 		return nil, err
 	}
-	return render(binding, values, message)
+	return render(binding, values, message, lineage)
 }
 
 // Sample makes a Job as Render does of a message that never was, for a trial of the template. Its name is as long as
@@ -42,11 +42,10 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 	for _, v := range binding.Spec.Message.Variables {
 		values = append(values, Variable{v.Name, "sample"})
 	}
-	return render(binding, values, &queue.Message{ID: "sample", Body: "sample"})
+	return render(binding, values, &queue.Message{ID: "sample", Body: "sample"}, Lineage{Root: "sample", Attempt: 1})
 }
 
-func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message) (*batchv1.Job, error) {
-	lineage := LineageOf(message)
+func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
 	template := binding.Spec.JobTemplate.DeepCopy()
 	for _, keys := range []map[string]string{
 		template.Metadata.Labels, template.Metadata.Annotations,
@@ -80,6 +79,9 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 	})
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
+	}
+	if binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded && message.ReceiptHandle != "" {
+		maps.Copy(job.Annotations, ReceiptOf(message).Annotations())
 	}
 	environment := []corev1.EnvVar{
 		plain(v1alpha1.EnvMessageID, lineage.Root),

@@ -25,6 +25,10 @@ const (
 	InvalidQueue Reason = "InvalidQueue"
 	// InvalidMessage: the message passes one of the queue's limits. Only Send gives it.
 	InvalidMessage Reason = "InvalidMessage"
+	// NoDeadLetterQueue: the queue has no redrive policy. Only Redrive gives it.
+	NoDeadLetterQueue Reason = "NoDeadLetterQueue"
+	// DeadLetterQueueShared: the dead-letter queue serves several queues. Only Redrive gives it.
+	DeadLetterQueueShared Reason = "DeadLetterQueueShared"
 	// ReceiptHandleInvalid: the receipt handle is too old or not one.
 	ReceiptHandleInvalid Reason = "ReceiptHandleInvalid"
 )

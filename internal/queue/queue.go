@@ -31,6 +31,8 @@ type Message struct {
 	GroupID string
 	// SentTime is when the message was sent.
 	SentTime time.Time
+	// ReceivedTime is when the receive was asked for, which is before SQS began to count the message's 12 hours.
+	ReceivedTime time.Time
 	// ReceiveCount is how often the message was received, this receive included.
 	ReceiveCount int
 }
@@ -71,6 +73,10 @@ type Queue interface {
 	Send(ctx context.Context, message Outgoing) error
 	// SendBatch puts messages on the queue, in few requests, and returns one error for each, nil where it was sent.
 	SendBatch(ctx context.Context, messages []Outgoing) []error
+	// Redrive starts to move the messages of the queue's dead-letter queue back to the queue. One that is under way is
+	// success. Where the queue has no such queue or that one serves other queues too, the error's reason is
+	// NoDeadLetterQueue or DeadLetterQueueShared.
+	Redrive(ctx context.Context) error
 	// Settings asks the queue for its numbers and policies.
 	Settings(ctx context.Context) (Settings, error)
 }

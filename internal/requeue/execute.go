@@ -47,6 +47,8 @@ type Outcome struct {
 	Requeued []string
 	// Refused are the Jobs that cannot be requeued, in order of their names.
 	Refused []v1alpha1.RequeueRefusal
+	// Redriven is whether the messages of the dead-letter queue are being moved back.
+	Redriven bool
 	// Untied are the names of those in Requeued whose message had no room for the lineage: sent twice, they run twice.
 	Untied []string
 }
@@ -114,11 +116,16 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 	if !intent.All {
 		return nil
 	}
+	redrive := x.binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded
 	err := x.eachFailed(ctx, x.binding, func(failed []batchv1.Job) error {
 		group := errgroup.Group{}
 		group.SetLimit(parallel)
 		for i := range failed {
 			record := job.Observe(&failed[i])
+			if record.KeepsMessage() {
+				redrive = true // its message is on the queue, or in the dead-letter queue
+				continue
+			}
 			if record.Sent || record.Deleting || record.Finished.After(intent.Before) {
 				continue
 			}
@@ -135,10 +142,29 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 		}
 		return group.Wait()
 	})
-	if err == nil && !x.gaveUp.Load() { // which a name may have caused
+	if err == nil && redrive && !x.gaveUp.Load() { // it would be tried with all else, over and over
+		err = x.redrive(ctx)
+	}
+	if err == nil && !x.gaveUp.Load() { // a name may have caused that
 		x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
 	}
 	return err
+}
+
+// redrive has the messages of the dead-letter queue moved back to the queue.
+func (x *execution) redrive(ctx context.Context) error {
+	err := x.queue.Redrive(ctx)
+	switch reason := queue.ReasonOf(err); {
+	case err == nil:
+		x.outcome.Redriven = true
+	case reason == queue.NoDeadLetterQueue:
+		x.refuse(v1alpha1.RequeueRefusal{JobName: all, Reason: v1alpha1.RefusedNoDeadLetterQueue, Message: err.Error()})
+	case reason == queue.DeadLetterQueueShared:
+		x.refuse(v1alpha1.RequeueRefusal{JobName: all, Reason: v1alpha1.RefusedDeadLetterQueueShared, Message: err.Error()})
+	default:
+		return x.giveUp(fmt.Errorf("move the messages of the dead-letter queue back: %w", err))
+	}
+	return nil
 }
 
 // NewestFailure is when the last of a binding's Jobs failed, by the clock that told it: ours may differ. It is zero where none

@@ -27,9 +27,19 @@ import (
 type sink struct {
 	queue.Queue
 	failAt string
+	// redrive is the answer to Redrive.
+	redrive error
 
-	mu   sync.Mutex
-	sent []string
+	mu       sync.Mutex
+	sent     []string
+	redrives int
+}
+
+func (s *sink) Redrive(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.redrives++
+	return s.redrive
 }
 
 func (s *sink) Send(_ context.Context, message queue.Outgoing) error {
@@ -54,7 +64,7 @@ func aBinding() *v1alpha1.QueueBinding {
 
 // aFailed is a Job that failed at noon, for a message that is the Job's name.
 func aFailed(name string, change ...func(*batchv1.Job)) *batchv1.Job {
-	made, err := job.Render(context.Background(), aBinding(), &job.Variables{}, &queue.Message{ID: name, Body: name})
+	made, err := job.Render(context.Background(), aBinding(), &job.Variables{}, &queue.Message{ID: name, Body: name}, job.Lineage{Root: name, Attempt: 1})
 	if err != nil {
 		panic(err)
 	}
@@ -80,7 +90,14 @@ func secondAttempt(created time.Time) func(*batchv1.Job) {
 	}
 }
 
+func keepsMessage(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationReceiptHandle] = "handle" }
+
 func execute(t *testing.T, to *sink, intent Intent, objects ...client.Object) (Outcome, client.Client, error) {
+	t.Helper()
+	return executeFor(t, aBinding(), to, intent, objects...)
+}
+
+func executeFor(t *testing.T, binding *v1alpha1.QueueBinding, to *sink, intent Intent, objects ...client.Object) (Outcome, client.Client, error) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(batchv1.AddToScheme(scheme), corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
@@ -88,7 +105,7 @@ func execute(t *testing.T, to *sink, intent Intent, objects ...client.Object) (O
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 	executor := &Executor{Reader: c, Client: c, Clock: clock.RealClock{}}
-	outcome, err := executor.Do(t.Context(), aBinding(), to, intent)
+	outcome, err := executor.Do(t.Context(), binding, to, intent)
 	slices.Sort(to.sent)
 	return outcome, c, err
 }
@@ -176,5 +193,54 @@ func TestOnlyTheJobsOwnSecretIsSent(t *testing.T) {
 	}
 	if len(outcome.Refused) != 1 || outcome.Refused[0].Reason != v1alpha1.RefusedNotSendable {
 		t.Errorf("refused %+v", outcome.Refused)
+	}
+}
+
+// A Job under OnJobSucceeded has its message on the queue, or in the dead-letter queue: sending it would run it twice.
+func TestAMessageThatIsOnTheQueueIsNotSent(t *testing.T) {
+	to := &sink{}
+	outcome, _, err := execute(t, to, Named("kept", "record"), aFailed("kept", keepsMessage), aFailed("record"))
+	if want := []string{"record"}; err != nil || !slices.Equal(to.sent, want) || to.redrives != 0 {
+		t.Errorf("sent %v and %v, redriven %d times; want %v, none", to.sent, err, to.redrives, want)
+	}
+	if len(outcome.Refused) != 1 || outcome.Refused[0].Reason != v1alpha1.RefusedMessageOnQueue {
+		t.Errorf("refused %+v", outcome.Refused)
+	}
+}
+
+// `all` moves the dead-letter queue's messages back where the binding, or a failed Job of it, is under OnJobSucceeded.
+func TestAllRedrives(t *testing.T) {
+	succeeded := aBinding()
+	succeeded.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+	intent := Intent{All: true, Before: noon}
+	for name, tc := range map[string]struct {
+		binding      *v1alpha1.QueueBinding
+		answer       error
+		jobs         []client.Object
+		wantRedrives int
+		wantRefused  string
+		wantErr      bool
+	}{
+		"under OnJobCreated":           {binding: aBinding(), jobs: []client.Object{aFailed("record")}},
+		"under OnJobSucceeded":         {binding: succeeded, wantRedrives: 1},
+		"switched from OnJobSucceeded": {binding: aBinding(), jobs: []client.Object{aFailed("kept", keepsMessage)}, wantRedrives: 1},
+		"no dead-letter queue":         {binding: succeeded, answer: queue.Errorf(queue.NoDeadLetterQueue, "none"), wantRedrives: 1, wantRefused: v1alpha1.RefusedNoDeadLetterQueue},
+		"a shared dead-letter queue":   {binding: succeeded, answer: queue.Errorf(queue.DeadLetterQueueShared, "two"), wantRedrives: 1, wantRefused: v1alpha1.RefusedDeadLetterQueueShared},
+		"access denied":                {binding: succeeded, answer: queue.Errorf(queue.AccessDenied, "no"), wantRedrives: 1, wantErr: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := &sink{redrive: tc.answer}
+			outcome, _, err := executeFor(t, tc.binding, to, intent, tc.jobs...)
+			refused := ""
+			if len(outcome.Refused) == 1 {
+				refused = outcome.Refused[0].Reason
+			}
+			if to.redrives != tc.wantRedrives || refused != tc.wantRefused || (err != nil) != tc.wantErr || outcome.Done.All == tc.wantErr {
+				t.Errorf("redriven %d times, refused %q, %v, %+v", to.redrives, refused, err, outcome)
+			}
+			if outcome.Redriven != (tc.wantRedrives == 1 && tc.answer == nil) {
+				t.Errorf("outcome %+v", outcome)
+			}
+		})
 	}
 }

@@ -20,7 +20,8 @@ func Refusal(binding *v1alpha1.QueueBinding, asked *batchv1.Job) *v1alpha1.Reque
 			Message: fmt.Sprintf("the Job does not belong to QueueBinding %s", binding.Name),
 		}
 	}
-	switch job.Observe(asked).State {
+	record := job.Observe(asked)
+	switch record.State {
 	case job.Active:
 		return &v1alpha1.RequeueRefusal{
 			JobName: asked.Name, Reason: v1alpha1.RefusedNotFailed,
@@ -30,6 +31,13 @@ func Refusal(binding *v1alpha1.QueueBinding, asked *batchv1.Job) *v1alpha1.Reque
 		return &v1alpha1.RequeueRefusal{
 			JobName: asked.Name, Reason: v1alpha1.RefusedNotFailed,
 			Message: "the Job succeeded; only failed Jobs can be requeued",
+		}
+	}
+	if record.KeepsMessage() {
+		return &v1alpha1.RequeueRefusal{
+			JobName: asked.Name, Reason: v1alpha1.RefusedMessageOnQueue,
+			Message: "the Job was created under acknowledge: OnJobSucceeded, so that its message is still on the queue and will be tried again, or is in the dead-letter queue: " +
+				"ask for `all` to have the dead-letter queue's messages moved back",
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ var Sabotages = []Sabotage{
 		Edits: []rig.Edit{{
 			File: handleFile,
 			Old:  "		verdict := attempt()\n",
-			New:  "		l.deleteMessages([]string{message.ReceiptHandle})\n		verdict := attempt()\n",
+			New:  "		l.queue.Delete(l.requests, []string{message.ReceiptHandle})\n		verdict := attempt()\n",
 		}},
 	},
 	{

@@ -2,8 +2,6 @@ package sqs
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -11,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -32,9 +29,6 @@ type sqsQueue struct {
 	// deadLetterAfter is when to ask again after a dead-letter queue could not be counted.
 	deadLetterAfter time.Time
 }
-
-// deadLetterAgain is how long a dead-letter queue that cannot be counted is not asked again.
-const deadLetterAgain = 5 * time.Minute
 
 // Receive implements queue.Queue.
 func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
@@ -265,55 +259,13 @@ func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
 		DelayedMessages:  number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
 		FIFO:             strings.HasSuffix(q.url, ".fifo"),
 	}
-	var redrive struct {
-		DeadLetterTargetARN string `json:"deadLetterTargetArn"`
+	if settings.DeadLetterQueueARN, err = deadLetterTarget(output.Attributes); err != nil {
+		return queue.Settings{}, err
 	}
-	if policy := output.Attributes[string(types.QueueAttributeNameRedrivePolicy)]; policy != "" {
-		if err := json.Unmarshal([]byte(policy), &redrive); err != nil {
-			return queue.Settings{}, queue.Errorf(queue.Unreachable, "redrive policy of the queue: %w", err)
-		}
-		settings.DeadLetterQueueARN = redrive.DeadLetterTargetARN
-		settings.DeadLetterMessages = q.deadLetterMessages(ctx, redrive.DeadLetterTargetARN)
+	if settings.DeadLetterQueueARN != "" {
+		settings.DeadLetterMessages = q.deadLetterMessages(ctx, settings.DeadLetterQueueARN)
 	}
 	return settings, nil
-}
-
-// deadLetterMessages counts the messages in the dead-letter queue. It needs rights on that queue that the operator can
-// do without, so that an error only leaves the number out.
-func (q *sqsQueue) deadLetterMessages(ctx context.Context, deadLetterARN string) *int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Now().Before(q.deadLetterAfter) {
-		return nil
-	}
-	n, err := q.countDeadLetters(ctx, deadLetterARN)
-	if err != nil {
-		q.deadLetterAfter = time.Now().Add(deadLetterAgain)
-		return nil
-	}
-	return &n
-}
-
-func (q *sqsQueue) countDeadLetters(ctx context.Context, deadLetterARN string) (int64, error) {
-	if q.deadLetterARN != deadLetterARN {
-		parsed, err := arn.Parse(deadLetterARN)
-		if err != nil {
-			return 0, fmt.Errorf("ARN of the dead-letter queue: %w", err)
-		}
-		output, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parsed.Resource, QueueOwnerAWSAccountId: &parsed.AccountID})
-		if err != nil {
-			return 0, err
-		}
-		q.deadLetterARN, q.deadLetterURL = deadLetterARN, aws.ToString(output.QueueUrl)
-	}
-	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl:       &q.deadLetterURL,
-		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages},
-	})
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(output.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)], 10, 64)
 }
 
 // seconds rounds up, as a timeout of half a second must not become none.

@@ -19,6 +19,13 @@ import (
 // emulated starts the emulator and makes a queue in it.
 func emulated(t *testing.T, name string, attributes map[string]string) queue.Queue {
 	t.Helper()
+	endpoint := emulator(t)
+	return at(t, endpoint, createQueue(t, endpoint, map[string]any{"QueueName": name, "Attributes": attributes}))
+}
+
+// emulator starts the emulator and returns its endpoint.
+func emulator(t *testing.T) string {
+	t.Helper()
 	environment, err := testenv.Start(testenv.Options{Parts: []string{testenv.Queue}})
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +35,7 @@ func emulated(t *testing.T, name string, attributes map[string]string) queue.Que
 			t.Error(err)
 		}
 	})
-	return at(t, environment.SQSEndpoint, call(t, environment.SQSEndpoint, "CreateQueue", map[string]any{"QueueName": name, "Attributes": attributes})["QueueUrl"].(string))
+	return environment.SQSEndpoint
 }
 
 // at opens a queue at an endpoint.
@@ -45,8 +52,8 @@ func at(t *testing.T, endpoint, queueURL string) queue.Queue {
 	return opened
 }
 
-// call is one request in SQS's JSON protocol, without the SDK.
-func call(t *testing.T, endpoint, action string, input any) map[string]any {
+// createQueue makes a queue, in SQS's JSON protocol, without the SDK.
+func createQueue(t *testing.T, endpoint string, input map[string]any) (url string) {
 	t.Helper()
 	body, err := json.Marshal(input)
 	if err != nil {
@@ -56,7 +63,7 @@ func call(t *testing.T, endpoint, action string, input any) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("X-Amz-Target", "AmazonSQS."+action)
+	request.Header.Set("X-Amz-Target", "AmazonSQS.CreateQueue")
 	request.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/sqs/aws4_request, SignedHeaders=host, Signature=x")
 	response, err := http.DefaultClient.Do(request)
@@ -66,9 +73,9 @@ func call(t *testing.T, endpoint, action string, input any) map[string]any {
 	defer response.Body.Close()
 	output := map[string]any{}
 	if err := json.NewDecoder(response.Body).Decode(&output); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %v %v", action, response.Status, output, err)
+		t.Fatalf("%s %v %v", response.Status, output, err)
 	}
-	return output
+	return output["QueueUrl"].(string)
 }
 
 func TestAMessageThroughTheEmulator(t *testing.T) {

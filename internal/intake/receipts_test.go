@@ -1,0 +1,287 @@
+package intake
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+func onJobSucceeded(b *v1alpha1.QueueBinding) {
+	b.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+}
+
+// stayHidden fails the test where a message is visible at any second of a time.
+func (b *bench) stayHidden(d time.Duration) {
+	b.t.Helper()
+	for range int(d / time.Second) {
+		if !b.queue.allHidden() {
+			b.t.Fatal("a message became visible")
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// want compares with how many messages are left, how often one was received at most, and how many Jobs were made, none twice.
+func (b *bench) want(left, receives, jobs int) {
+	b.t.Helper()
+	gotLeft, gotReceives := b.queue.left()
+	names, most := b.jobs()
+	if gotLeft != left || gotReceives != receives || len(names) != jobs || most > 1 {
+		b.t.Errorf("%d messages left, received up to %d times, %d Jobs, made up to %d times; want %d, %d, %d, once", gotLeft, gotReceives, len(names), most, left, receives, jobs)
+	}
+}
+
+// P1: the message stays on the queue, hidden, for as long as its Job runs, and goes when that has succeeded.
+func TestAMessageIsKeptUntilItsJobHasSucceeded(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a", "b")
+		time.Sleep(time.Second)
+		b.stayHidden(2 * time.Hour)
+		b.want(2, 1, 2)
+		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+		time.Sleep(time.Second)
+		b.want(1, 1, 2)
+		for _, record := range b.ledgers.Of(b.binding.UID).Records() {
+			if record.Acknowledged != (record.State == job.Succeeded) {
+				t.Errorf("%s is %s and acknowledged: %t", record.Name, record.State, record.Acknowledged)
+			}
+		}
+	})
+}
+
+// A failed Job's message comes back after 30 s, 60 s, … and gets a Job of its own for each attempt.
+func TestAFailedJobsMessageComesBackForTheNextAttempt(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		for attempt, delay := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
+			b.want(1, attempt+1, attempt+1)
+			b.conclude(b.attempt("a", attempt+1), batchv1.JobFailed)
+			time.Sleep(time.Second)
+			b.stayHidden(delay - 3*time.Second)
+			b.want(1, attempt+1, attempt+1)
+			time.Sleep(5 * time.Second)
+		}
+		b.conclude(b.attempt("a", 4), batchv1.JobComplete)
+		time.Sleep(time.Minute)
+		b.want(0, 4, 4)
+	})
+}
+
+// SQS hides a message for 12 hours at most. Then it comes back, and the Job that runs answers for it anew.
+func TestAfterTwelveHoursTheRunningJobAnswersAgain(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(30 * time.Hour)
+		b.want(1, 3, 1)
+		if receipt := job.RecordedReceipt(b.job(b.attempt("a", 1))); receipt.Handle != "message-a/3" || receipt.Count != 3 {
+			t.Errorf("the Job bears %+v", receipt)
+		}
+		b.stayHidden(time.Hour)
+		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+		time.Sleep(time.Second)
+		b.want(0, 3, 1)
+	})
+}
+
+// A visibility timeout near SQS's own limit leaves less than a third of it: what is left is used.
+func TestTheLastExtensionIsWhatTwelveHoursLeave(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(queue.MaxVisibilityTimeout / time.Second))
+	}, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.stayHidden(queue.MaxVisibilityTimeout - time.Minute)
+		b.want(1, 1, 1)
+	})
+}
+
+// All is in the Jobs: a loop that starts keeps hidden what another one's Jobs run for, and finishes what it left.
+func TestANewLoopGoesOnFromTheJobsAlone(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Concurrency.MaxActiveJobs = new(int32(3))
+	}, func(b *bench) {
+		b.queue.send("runs", "succeeds", "fails")
+		for range 5 {
+			time.Sleep(5 * time.Second)
+			b.end()
+			time.Sleep(5 * time.Second)
+			b.start()
+			b.stayHidden(time.Minute)
+		}
+		b.end()
+		b.conclude(b.attempt("succeeds", 1), batchv1.JobComplete)
+		b.conclude(b.attempt("fails", 1), batchv1.JobFailed)
+		b.start()
+		time.Sleep(time.Second)
+		b.want(2, 1, 3)
+		time.Sleep(time.Minute)
+		b.want(2, 2, 4)
+	})
+}
+
+// An extension that fails is tried again in time.
+func TestAFailedExtensionIsTriedAgain(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			b.queue.setFault(queue.Errorf(queue.Throttled, "slower"))
+			b.stayHidden(15 * time.Second)
+			b.queue.setFault(nil)
+		}
+		b.want(1, 1, 1)
+	})
+}
+
+// P2: where all extensions failed the message comes back to its running Job, and creates nothing.
+func TestAMessageThatCameBackRefreshesTheReceiptOfItsRunningJob(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
+		time.Sleep(time.Minute)
+		b.queue.setFault(nil)
+		time.Sleep(time.Minute)
+		_, receives := b.queue.left()
+		if receives < 2 {
+			t.Fatal("it did not come back")
+		}
+		b.stayHidden(time.Hour)
+		b.want(1, receives, 1)
+		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+		time.Sleep(time.Second)
+		b.want(0, receives, 1)
+	})
+}
+
+// An operator that was deposed may hold an earlier receive than the Job bears.
+func TestAnEarlierReceiveLeavesTheReceiptAlone(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		name := b.attempt("a", 1)
+		earlier := job.RecordedReceipt(b.job(name))
+		for count, want := range map[int]Action{earlier.Count: Leave, earlier.Count + 7: Keep} {
+			message := &queue.Message{ID: "message-a", Body: "a", ReceiptHandle: "another", ReceiveCount: count, ReceivedTime: earlier.Time.Add(-time.Minute)}
+			verdict := b.loop.complete(name, job.Lineage{Root: "message-a", Attempt: 1}, message)
+			if verdict.Action != want {
+				t.Errorf("a receive of count %d: verdict %d, want %d", count, verdict.Action, want)
+			}
+			if got := job.RecordedReceipt(b.job(name)); got.Count != max(count, earlier.Count) || (got.Handle == "another") != (want == Keep) {
+				t.Errorf("after a receive of count %d the Job bears %+v", count, got)
+			}
+			earlier = job.RecordedReceipt(b.job(name))
+		}
+	})
+}
+
+// The rule belongs to the Job: a binding that switches changes nothing for those that exist.
+func TestTheRuleBelongsToTheJob(t *testing.T) {
+	t.Run("from OnJobCreated, before the acknowledgement", func(t *testing.T) {
+		run(t, nil, func(b *bench) {
+			b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
+			b.queue.send("a")
+			time.Sleep(time.Second)
+			b.end()
+			b.queue.setFault(nil)
+			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+			b.start()
+			time.Sleep(2 * time.Minute)
+			b.want(0, 2, 1)
+		})
+	})
+	t.Run("from OnJobSucceeded, before the acknowledgement", func(t *testing.T) {
+		run(t, onJobSucceeded, func(b *bench) {
+			b.queue.send("a")
+			time.Sleep(time.Second)
+			b.end()
+			b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+			time.Sleep(time.Hour) // it is visible again
+			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated
+			b.start()
+			time.Sleep(time.Minute)
+			if left, _ := b.queue.left(); left != 0 {
+				t.Errorf("%d messages left", left)
+			}
+			if names, _ := b.jobs(); len(names) != 1 {
+				t.Errorf("%d Jobs", len(names))
+			}
+		})
+	})
+	t.Run("from OnJobSucceeded, while the Job runs", func(t *testing.T) {
+		run(t, onJobSucceeded, func(b *bench) {
+			b.queue.send("a")
+			time.Sleep(time.Second)
+			b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated })
+			time.Sleep(queue.MaxWait)
+			b.queue.send("b")
+			time.Sleep(time.Second)
+			b.want(1, 1, 2) // the new one is acknowledged at once
+			b.stayHidden(time.Hour)
+			b.conclude(b.attempt("a", 1), batchv1.JobFailed)
+			time.Sleep(time.Minute)
+			b.want(0, 2, 3) // the next attempt is made, under the new rule
+		})
+	})
+}
+
+// The message of a Job that was deleted while it ran comes back when its Pods have had their grace period.
+func TestAMessageWaitsForThePodsOfItsDeletedJob(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.JobTemplate.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(300))
+	}, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Minute)
+		b.finish(b.attempt("a", 1))
+		time.Sleep(time.Second)
+		b.stayHidden(298 * time.Second)
+		b.want(1, 1, 1)
+		time.Sleep(5 * time.Second)
+		if _, most := b.jobs(); most != 2 {
+			t.Errorf("the Job was made %d times, want twice: once it was deleted", most)
+		}
+	})
+}
+
+// A Job without its Secrets waits for them for ever. Its message must come back, as nothing else tells what is in them.
+func TestAJobWithoutItsSecretsDoesNotKeepItsMessage(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Message.Delivery = v1alpha1.DeliverFile
+	}, func(b *bench) {
+		b.setFault(func(create func() error, object client.Object) error {
+			if _, ok := object.(*corev1.Secret); ok {
+				return errQuota
+			}
+			return create()
+		})
+		b.queue.send("a")
+		time.Sleep(time.Minute)
+		b.stop(ErrStopping)
+		b.queue.mu.Lock()
+		b.queue.messages[0].ReceiptHandle = "killed" // it gives nothing back
+		b.queue.mu.Unlock()
+		<-b.done
+		b.setFault(nil)
+		b.start()
+		time.Sleep(2 * time.Minute)
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: b.attempt("a", 1)}}
+		if err := b.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+			t.Error(err)
+		}
+		b.stayHidden(time.Hour)
+		b.want(1, 2, 1)
+	})
+}
