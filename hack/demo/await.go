@@ -49,8 +49,12 @@ func (w *walk) need(ctx context.Context, ok bool, name, detail string) error {
 
 // await waits for a condition on the Jobs that the API server's watch has told.
 func (w *walk) await(ctx context.Context, name string, timeout time.Duration, condition func(tally) (bool, string)) error {
+	return w.awaitJobs(ctx, w.jobs, name, timeout, condition)
+}
+
+func (w *walk) awaitJobs(ctx context.Context, jobs *jobLog, name string, timeout time.Duration, condition func(tally) (bool, string)) error {
 	return w.until(ctx, name, timeout, func() (bool, string, error) {
-		t, err := w.jobs.read()
+		t, err := jobs.read()
 		if err != nil {
 			return false, "", err
 		}

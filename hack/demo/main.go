@@ -129,8 +129,8 @@ func (w *walk) cleanUp(ctx context.Context) bool {
 		w.score.record(err == nil && left == "", "and it takes its APIService with it", left)
 	}
 	if w.environment.found && w.owner {
-		problems = append(problems, w.runAll(ctx, "kubectl delete namespace demo --ignore-not-found"))
-		for _, variable := range []string{"QUEUE_URL", "DEAD_URL"} {
+		problems = append(problems, w.runAll(ctx, "kubectl delete namespace "+namespace+" "+scansNamespace+" --ignore-not-found"))
+		for _, variable := range []string{"QUEUE_URL", "DEAD_URL", "SCANS_URL", "SCANS_DEAD_URL"} {
 			if w.shell.variable(variable) != "" {
 				problems = append(problems, w.runAll(ctx, `sqs delete-queue --queue-url "$`+variable+`"`))
 			}

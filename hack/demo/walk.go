@@ -32,6 +32,7 @@ type walk struct {
 	environment *environment
 	jobs        *jobLog
 	operator    *operator
+	scans       scans
 	// owner tells that namespace and queues are the demo's, to be removed at its end.
 	owner bool
 	// bad holds the IDs of the messages whose Jobs fail, in the order in which they were sent.
@@ -48,11 +49,13 @@ func (w *walk) steps() []step {
 		{"A queue with a dead-letter queue", w.createQueues},
 		{"The API and a binding", w.createBinding},
 		{"The operator", w.runOperator},
+		{"A queue that keeps a message until its Job has succeeded", w.keepMessages},
 		{"Four messages become four Jobs", w.sendFour},
 		{"What failed, and with which message", w.listFailures},
 		{"One failed Job goes back on the queue", w.requeueOne},
 		{"All failed Jobs go back on the queue", w.requeueAll},
 		{"A hundred messages, ten Jobs at a time", w.sendHundred},
+		{"What never succeeds goes to the dead-letter queue, and back", w.buryPoison},
 		{"The binding goes, new messages stay", w.deleteBinding},
 	}
 }
@@ -69,21 +72,26 @@ func (w *walk) play(ctx context.Context) error {
 }
 
 func (w *walk) createQueues(ctx context.Context) error {
-	if err := w.runAll(ctx, "sqs create-queue --queue-name "+deadQueue); err != nil {
+	return w.createPair(ctx, queue, deadQueue, 5, "QUEUE_URL", "DEAD_URL")
+}
+
+// createPair creates a queue and its dead-letter queue, and keeps their URLs in variables.
+func (w *walk) createPair(ctx context.Context, name, dead string, receives int, urlVariable, deadVariable string) error {
+	if err := w.runAll(ctx, "sqs create-queue --queue-name "+dead); err != nil {
 		return err
 	}
-	if _, err := w.shell.export(ctx, "DEAD_URL", "sqs get-queue-url --queue-name "+deadQueue+" | "+valueOf("QueueUrl")); err != nil {
+	if _, err := w.shell.export(ctx, deadVariable, "sqs get-queue-url --queue-name "+dead+" | "+valueOf("QueueUrl")); err != nil {
 		return err
 	}
 	if _, err := w.shell.export(ctx, "DEAD_ARN",
-		`sqs get-queue-attributes --queue-url "$DEAD_URL" --attribute-names QueueArn | `+valueOf("QueueArn")); err != nil {
+		`sqs get-queue-attributes --queue-url "$`+deadVariable+`" --attribute-names QueueArn | `+valueOf("QueueArn")); err != nil {
 		return err
 	}
-	if err := w.runAll(ctx, "sqs create-queue --queue-name "+queue+
-		` --attributes '{"RedrivePolicy": "{\"deadLetterTargetArn\": \"'$DEAD_ARN'\", \"maxReceiveCount\": \"5\"}"}'`); err != nil {
+	if err := w.runAll(ctx, "sqs create-queue --queue-name "+name+
+		fmt.Sprintf(` --attributes '{"RedrivePolicy": "{\"deadLetterTargetArn\": \"'$DEAD_ARN'\", \"maxReceiveCount\": \"%d\"}"}'`, receives)); err != nil {
 		return err
 	}
-	_, err := w.shell.export(ctx, "QUEUE_URL", "sqs get-queue-url --queue-name "+queue+" | "+valueOf("QueueUrl"))
+	_, err := w.shell.export(ctx, urlVariable, "sqs get-queue-url --queue-name "+name+" | "+valueOf("QueueUrl"))
 	return err
 }
 
@@ -400,7 +408,11 @@ func (w *walk) runAll(ctx context.Context, commands ...string) error {
 
 // send puts a message on the queue and returns its ID.
 func (w *walk) send(ctx context.Context, body string) (string, error) {
-	out, err := w.shell.run(ctx, fmt.Sprintf(sendMessage, body))
+	return w.sendBy(ctx, sendMessage, body)
+}
+
+func (w *walk) sendBy(ctx context.Context, command, body string) (string, error) {
+	out, err := w.shell.run(ctx, fmt.Sprintf(command, body))
 	if err != nil {
 		return "", err
 	}

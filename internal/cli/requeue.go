@@ -120,6 +120,11 @@ func (p *plugin) requeue(cmd *cobra.Command, name string, jobs []string, o *requ
 	if err := p.printAnswer(cmd, answer, o); err != nil {
 		return err
 	}
+	if o.all {
+		if err := p.noteRedrive(ctx, c, answer); err != nil {
+			return err
+		}
+	}
 	if o.wait && !o.dryRun && len(answer.Status.Accepted) > 0 {
 		if err := p.awaitRequeue(ctx, c, answer, o.timeout); err != nil {
 			return err
@@ -154,6 +159,21 @@ func (p *plugin) ask(ctx context.Context, c client.Client, request *subresources
 	return annotate(ctx, c, request, o.dryRun)
 }
 
+// noteRedrive tells what a requeue of all does beside the Jobs that it names.
+func (p *plugin) noteRedrive(ctx context.Context, c client.Reader, answer *subresources.Requeue) error {
+	binding := &v1alpha1.QueueBinding{}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(answer), binding); err != nil {
+		return err
+	}
+	switch {
+	case binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded:
+		p.note("failed work is on the queue or in its dead-letter queue: SQS is asked to move the messages of the latter back")
+	case len(answer.Status.Accepted) == 0:
+		p.note("no failed Job matches, or all are on their way back already")
+	}
+	return nil
+}
+
 func (p *plugin) printAnswer(cmd *cobra.Command, answer *subresources.Requeue, o *requeueOptions) error {
 	if o.output.wanted() {
 		if *o.output.OutputFormat != "name" {
@@ -182,7 +202,7 @@ func (p *plugin) printAnswer(cmd *cobra.Command, answer *subresources.Requeue, o
 		}
 		fmt.Fprintf(p.ErrOut, "%s job.batch/%s: %s (%s)\n", p.paint(red, "refused"), refusal.JobName, refusal.Message, refusal.Reason)
 	}
-	if len(answer.Status.Accepted)+len(answer.Status.Refused) == 0 {
+	if len(answer.Status.Accepted)+len(answer.Status.Refused) == 0 && !o.all {
 		p.note("no failed Job matches, or all are on their way back already")
 	}
 	return nil

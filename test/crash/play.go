@@ -108,7 +108,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	settled := make(chan struct{})
 	go func() { again <- m.startAgain(ctx, way, started, c.script.done, settled) }()
 
-	failure := c.run(ctx, cmp.Or(m.Patience, rig.Patience), &result)
+	failure := c.run(ctx, cmp.Or(scenario.Patience, m.Patience, rig.Patience), &result)
 	close(settled)
 	failure = errors.Join(failure, <-again)
 	(<-started).Kill()
@@ -143,7 +143,20 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	if c.FIFO {
 		queueName += ".fifo"
 	}
-	queue, err := c.Cluster.CreateQueue(ctx, queueName)
+	dead := ""
+	if len(c.Dead) > 0 {
+		dead = name + "-dead"
+		var err error
+		if c.DeadLetters, err = c.Cluster.CreateQueue(ctx, dead, "", 0); err != nil {
+			return err
+		}
+		for _, body := range c.Dead {
+			if _, err := c.DeadLetters.Send(ctx, body); err != nil {
+				return err
+			}
+		}
+	}
+	queue, err := c.Cluster.CreateQueue(ctx, queueName, dead, 100)
 	if err != nil {
 		return err
 	}
@@ -158,6 +171,9 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	}
 	c.Binding = rig.Binding(name, "pings", queue.URL)
 	c.Binding.Spec.Concurrency.MaxActiveJobs = &c.Limit
+	if c.Keep {
+		c.Binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+	}
 	if c.Files {
 		c.Binding.Spec.Message.Delivery = v1alpha1.DeliverFile
 	}

@@ -23,6 +23,10 @@ type Scenario struct {
 	Bodies []string
 	// FIFO has them sent to a FIFO queue, as one group.
 	FIFO bool
+	// Keep has them stay on the queue until their Jobs have succeeded.
+	Keep bool
+	// Dead are messages that are in the queue's dead-letter queue at first. There is one only if there are some.
+	Dead []string
 	// Files has them delivered in files.
 	Files bool
 	// Twice has the queue deliver messages twice, as it may.
@@ -34,6 +38,9 @@ type Scenario struct {
 	Act func(context.Context, *Case) error
 	// Missing says what is not yet as it is to be at last, or nothing.
 	Missing func(context.Context, *Case) string
+	// Slow scenarios wait for a message's backoff: they have Patience of their own, and CI plays fewer of their cases.
+	Slow     bool
+	Patience time.Duration
 	// Linger is how long things are left to themselves after that, where nothing tells whether the operator is done.
 	Linger time.Duration
 	// Violations says what is not as promised, when nothing is missing.
@@ -46,7 +53,9 @@ type Case struct {
 	Cluster *rig.Cluster
 	Witness *rig.Witness
 	Queue   *rig.Queue
-	Binding *v1alpha1.QueueBinding
+	// DeadLetters is the dead-letter queue, or nil.
+	DeadLetters *rig.Queue
+	Binding     *v1alpha1.QueueBinding
 	// Sent are the messages of Bodies: their bodies by their IDs, which Order has in the order of sending.
 	Sent  map[string]string
 	Order []string
@@ -148,6 +157,14 @@ func inOrder(c *Case) []string {
 	}
 	if !slices.Equal(got, c.Order) {
 		return []string{fmt.Sprintf("ORDER: Jobs were created of messages %v, which were sent as %v", got, c.Order)}
+	}
+	return nil
+}
+
+// oneAfterTheOther is what is wrong where a group's Jobs must not run side by side.
+func oneAfterTheOther(c *Case) []string {
+	if peak := c.Witness.Peak(c.Binding.UID); peak > 1 {
+		return []string{fmt.Sprintf("ORDER: %d Jobs of one message group ran side by side", peak)}
 	}
 	return nil
 }

@@ -70,6 +70,74 @@ var Scenarios = []*Scenario{
 		Linger:     3 * time.Second, // what is hidden has come back then
 		Violations: onlyBefore,
 	},
+	{
+		Name: "on success, three messages", Limit: 2, Keep: true,
+		Bodies:     bodies(3, "127.0.0.1"),
+		Missing:    settled(3, 0),
+		Violations: once(1),
+	},
+	{
+		// Each heartbeat is a step.
+		Name: "on success, heartbeats", Limit: 1, Keep: true,
+		Bodies:     []string{rig.Body(0, "127.0.0.1", 6)},
+		Missing:    settled(1, 0),
+		Violations: once(1),
+	},
+	{
+		// Simulated Pods run without their Secret too: long enough for it to come.
+		Name: "on success, File delivery", Limit: 1, Keep: true, Files: true,
+		Bodies:  []string{rig.Body(0, "127.0.0.1", 10)},
+		Missing: settled(1, 0),
+		Violations: func(ctx context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 1), limitHeld(c), eachHasItsSecret(ctx, c))
+		},
+	},
+	{
+		Name: "on success, a FIFO group of three", Limit: 2, Keep: true, FIFO: true,
+		Bodies:  bodies(3, "127.0.0.1"),
+		Missing: settled(3, 0),
+		Violations: func(_ context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 1), oneAfterTheOther(c), inOrder(c))
+		},
+	},
+	{
+		// The first attempt fails, the message comes back after its backoff, and the second attempt succeeds.
+		Name: "on success, failure", Limit: 1, Keep: true, Slow: true, Patience: 5 * time.Minute,
+		Bodies:     []string{rig.Body(0, "127.0.0.1", 3)},
+		Act:        failTheFirst,
+		Missing:    settled(1, 1),
+		Violations: once(2),
+	},
+	{
+		Name: "on success, redrive", Limit: 1, Keep: true,
+		Dead:    bodies(1, "127.0.0.1"),
+		Act:     requeueAll,
+		Missing: redriven,
+		Violations: func(_ context.Context, c *Case) []string {
+			switch n := len(c.Witness.Jobs(c.Binding.Namespace)); n {
+			case 0:
+				return []string{lost + "a message of the dead-letter queue had no Job"}
+			case 1:
+				return nil
+			default:
+				return []string{fmt.Sprintf(doubled+"a message of the dead-letter queue had %d Jobs", n)}
+			}
+		},
+	},
+	{
+		Name: "switched to on success", Limit: 1,
+		Bodies:     bodies(1, "127.0.0.1"),
+		Act:        switchTo(v1alpha1.AcknowledgeOnJobSucceeded),
+		Missing:    settled(1, 0),
+		Violations: once(1),
+	},
+	{
+		Name: "switched from on success", Limit: 1, Keep: true,
+		Bodies:     bodies(1, "127.0.0.1"),
+		Act:        switchTo(v1alpha1.AcknowledgeOnJobCreated),
+		Missing:    settled(1, 0),
+		Violations: once(1),
+	},
 }
 
 func bodies(n int, target string) []string {
@@ -124,15 +192,57 @@ func requeued(ctx context.Context, c *Case) string {
 	return ""
 }
 
-// deleteBinding deletes the binding as soon as its first Job is there.
-func deleteBinding(ctx context.Context, c *Case) error {
-	err := rig.Await(ctx, "the first Job", func() string {
+// awaitJob waits for the first Job.
+func awaitJob(ctx context.Context, c *Case) error {
+	return rig.Await(ctx, "the first Job", func() string {
 		if len(c.Witness.Jobs(c.Binding.Namespace)) == 0 {
 			return "there is none"
 		}
 		return ""
 	})
-	if err != nil {
+}
+
+// switchTo changes when messages are acknowledged, as soon as the first Job is there.
+func switchTo(rule v1alpha1.Acknowledge) func(context.Context, *Case) error {
+	return func(ctx context.Context, c *Case) error {
+		if err := awaitJob(ctx, c); err != nil {
+			return err
+		}
+		patch := fmt.Sprintf(`{"spec":{"acknowledge":%q}}`, rule)
+		if err := c.Cluster.Client.Patch(ctx, c.Binding.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+			return fmt.Errorf("switching to %s: %w", rule, err)
+		}
+		return nil
+	}
+}
+
+// failTheFirst deletes the Pod of the first Job, which fails of that.
+func failTheFirst(ctx context.Context, c *Case) error {
+	if err := awaitJob(ctx, c); err != nil {
+		return err
+	}
+	return rig.Await(ctx, "the first Job's failure", func() string {
+		if job := c.Witness.Jobs(c.Binding.Namespace)[0]; job.Finished {
+			return ""
+		}
+		if err := c.Cluster.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(c.Binding.Namespace)); err != nil {
+			return err.Error()
+		}
+		return "it goes on"
+	})
+}
+
+// redriven: the dead-letter queue is empty, and what it held has run.
+func redriven(ctx context.Context, c *Case) string {
+	if said := c.DeadLetters.Holds(ctx, 0); said != "" {
+		return said
+	}
+	return unsettled(ctx, c, len(c.Dead), 0)
+}
+
+// deleteBinding deletes the binding as soon as its first Job is there.
+func deleteBinding(ctx context.Context, c *Case) error {
+	if err := awaitJob(ctx, c); err != nil {
 		return err
 	}
 	if err := c.Cluster.Client.Delete(ctx, c.Binding.DeepCopy()); err != nil {

@@ -20,16 +20,20 @@ type Queue struct {
 	endpoint string
 }
 
-// CreateQueue makes a queue, a FIFO one where the name ends in `.fifo`.
-func (c *Cluster) CreateQueue(ctx context.Context, name string) (*Queue, error) {
+// CreateQueue makes a queue, a FIFO one where the name ends in `.fifo`. With the name of another queue, messages go there that
+// were received more than receives times.
+func (c *Cluster) CreateQueue(ctx context.Context, name, dead string, receives int) (*Queue, error) {
 	q := &Queue{Name: name, endpoint: c.SQSEndpoint, client: sqs.New(sqs.Options{
 		BaseEndpoint: aws.String(c.SQSEndpoint),
 		Region:       "eu-west-1",
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})}
-	input := &sqs.CreateQueueInput{QueueName: &name}
+	input := &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{}}
 	if q.isFIFO() {
-		input.Attributes = map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+		input.Attributes["FifoQueue"], input.Attributes["ContentBasedDeduplication"] = "true", "true"
+	}
+	if dead != "" {
+		input.Attributes["RedrivePolicy"] = fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:000000000000:%s","maxReceiveCount":%d}`, dead, receives)
 	}
 	output, err := q.client.CreateQueue(ctx, input)
 	if err != nil {

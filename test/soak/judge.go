@@ -171,16 +171,27 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []s
 		}
 		newest := slices.Max(slices.Collect(maps.Keys(attempts)))
 		for attempt := 1; attempt <= newest; attempt++ {
-			switch same := attempts[attempt]; {
-			case len(same) == 0:
+			same := attempts[attempt]
+			if b.keeps {
+				// One that a user deleted is made again, as its message was still on the queue.
+				same = slices.DeleteFunc(slices.Clone(same), func(job rig.Job) bool { return s.removed[job.UID] })
+			}
+			switch {
+			case len(same) == 0 && len(attempts[attempt]) == 0:
 				wrong("LOST: message %s had Jobs of attempt %d and none of attempt %d", id, newest, attempt)
 			case len(same) > 1:
 				wrong("DOUBLED: message %s had %d Jobs of attempt %d: %s, created %s apart; deleted by a user: %t", id, len(same), attempt,
-					same[0].Name, same[1].Added.Sub(same[0].Added), s.removed[same[0].Name])
+					same[0].Name, same[1].Added.Sub(same[0].Added), s.removed[same[0].UID])
+			}
+			if b.keeps && attempt < newest && !slices.ContainsFunc(attempts[attempt], func(job rig.Job) bool { return job.Failed || s.removed[job.UID] }) {
+				wrong("DOUBLED: message %s had an attempt %d though attempt %d did not fail", id, attempt+1, attempt)
 			}
 		}
+		if b.keeps && !slices.ContainsFunc(attempts[newest], func(job rig.Job) bool { return job.Finished && !job.Failed }) {
+			wrong("LOST: message %s is not on the queue, and the last of its %d attempts did not succeed", id, newest)
+		}
 		for _, last := range attempts[newest] {
-			if last.Gone && !s.removed[last.Name] {
+			if last.Gone && !s.removed[last.UID] {
 				wrong("LOST: Job %s of message %s went, finished %t and failed %t, and no user deleted it", last.Name, id, last.Finished, last.Failed)
 			}
 		}

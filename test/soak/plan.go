@@ -46,6 +46,8 @@ func (s *soak) kinds() []kind {
 		{string(slowAPI), s.during(slowAPI)},
 		{"user deletes Jobs", s.deleteJobs},
 		{"user deletes Jobs", s.deleteJobs},
+		{"Pods die", s.killPods},
+		{"Pods die", s.killPods},
 		{"user requeues some", s.requeueSome},
 		{"user requeues some", s.requeueSome},
 		{"user requeues all", s.requeueAll},

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -30,14 +31,16 @@ type soak struct {
 	mu sync.Mutex
 	// injected counts what was broken or done, by name.
 	injected map[string]int
-	// removed are the Jobs that users deleted, by name.
-	removed map[string]bool
+	// removed are the Jobs that users deleted.
+	removed map[types.UID]bool
 }
 
 // binding is a binding with its queue, and what was sent there.
 type binding struct {
 	*v1alpha1.QueueBinding
 	queue *rig.Queue
+	// keeps is whether messages stay on the queue until their Jobs have succeeded.
+	keeps bool
 
 	mu   sync.Mutex
 	sent map[string]string // bodies by message ID
@@ -47,7 +50,7 @@ type binding struct {
 var firstLimits = []int32{2, 5, 10, 20}
 
 func newSoak(cluster *rig.Cluster, witness *rig.Witness, program string, seed uint64) *soak {
-	s := &soak{cluster: cluster, witness: witness, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[string]bool{}}
+	s := &soak{cluster: cluster, witness: witness, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[types.UID]bool{}}
 	s.weather = newWeather(seed, s.count)
 	s.operators = newOperators(cluster, program, s.weather)
 	s.limits = newLimits(witness, s.overlap)
@@ -76,12 +79,17 @@ func (s *soak) begin(ctx context.Context) error {
 	}
 	for i, limit := range firstLimits {
 		name := fmt.Sprintf("pings-%d", i)
-		queue, err := s.cluster.CreateQueue(ctx, name)
+		queue, err := s.cluster.CreateQueue(ctx, name, "", 0)
 		if err != nil {
 			return err
 		}
-		b := &binding{QueueBinding: rig.Binding(namespace, name, queue.URL), queue: queue, sent: map[string]string{}}
+		b := &binding{QueueBinding: rig.Binding(namespace, name, queue.URL), queue: queue, keeps: i%2 == 1, sent: map[string]string{}}
 		b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(1))
+		if b.keeps {
+			// The delay before the next attempt doubles with each receive, and a message that comes back while its Job runs is
+			// one: not too many, or the end would take all day.
+			b.Spec.Acknowledge, b.Spec.Queue.VisibilityTimeoutSeconds = v1alpha1.AcknowledgeOnJobSucceeded, new(int32(15))
+		}
 		b.Spec.Concurrency.MaxActiveJobs = &limit
 		// History is not what is tested here: only users and requeues make Jobs go.
 		b.Spec.SuccessfulJobsHistoryLimit, b.Spec.FailedJobsHistoryLimit = new(int32(9000)), new(int32(9000))
@@ -127,7 +135,7 @@ func (s *soak) load(ctx context.Context, b *binding, random *rand.Rand) {
 	for ctx.Err() == nil {
 		for range 1 + random.IntN(12) {
 			target := "127.0.0.1"
-			if random.IntN(6) == 0 {
+			if random.IntN(6) == 0 && !b.keeps { // that one's must succeed in the end
 				target = "no.invalid"
 			}
 			seconds := 0.1 + random.Float64()
@@ -158,7 +166,7 @@ func (s *soak) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	return rig.AwaitFor(ctx, 5*time.Minute, "the end", func() string {
+	return rig.AwaitFor(ctx, 10*time.Minute, "the end", func() string {
 		for _, b := range s.bindings {
 			if said := s.missing(ctx, b); said != "" {
 				return b.Name + ": " + said
@@ -189,7 +197,7 @@ func (s *soak) missing(ctx context.Context, b *binding) string {
 		if job.Owner != b.UID || job.Gone {
 			continue
 		}
-		if job.Failed && newest[job.Root] > job.Attempt {
+		if job.Failed && newest[job.Root] > job.Attempt && !b.keeps {
 			return fmt.Sprintf("Job %s is there, although its next attempt is, too", job.Name)
 		}
 		switch {

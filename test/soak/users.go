@@ -9,6 +9,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -82,6 +83,26 @@ func (s *soak) requeue(ctx context.Context, b *binding, words ...string) {
 	})
 }
 
+// killPods ends up to three running Pods of a binding whose messages stay on the queue: their Jobs fail.
+func (s *soak) killPods(ctx context.Context, random *rand.Rand) {
+	b := s.bindings[1+2*random.IntN(len(s.bindings)/2)]
+	killed := 0
+	jobs := s.witness.Jobs(namespace)
+	slices.Reverse(jobs)
+	for _, job := range jobs {
+		if job.Owner != b.UID || job.Finished || job.Gone || job.Deleting || random.IntN(3) == 0 {
+			continue
+		}
+		if err := s.cluster.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+			return
+		}
+		s.count("Jobs whose Pod died")
+		if killed++; killed == 3 {
+			return
+		}
+	}
+}
+
 // settledAge is how long after its creation the message of a requeued Job may be sent once more, where the operator was
 // not told that it was sent.
 const settledAge = 15 * time.Second
@@ -111,11 +132,15 @@ func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 	slices.Reverse(jobs) // the newest may still run
 	for _, job := range jobs {
 		young := job.Attempt > 1 && time.Since(job.Added) < settledAge
-		if job.Owner != b.UID || job.Finished != finished || job.Gone || job.Deleting || job.Requeued || onQueue[job.Root] || young || random.IntN(3) == 0 {
+		if job.Owner != b.UID || job.Finished != finished || job.Gone || job.Deleting || job.Requeued || young || random.IntN(3) == 0 {
+			continue
+		}
+		// One that keeps its message may be deleted while it runs; its attempt is made again then.
+		if onQueue[job.Root] && !(b.keeps && !finished) {
 			continue
 		}
 		s.mu.Lock()
-		s.removed[job.Name] = true
+		s.removed[job.UID] = true
 		s.mu.Unlock()
 		target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: job.Name}}
 		err := s.cluster.Client.Delete(ctx, target, client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
