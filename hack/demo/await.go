@@ -89,11 +89,11 @@ func (w *walk) awaitField(ctx context.Context, name, path, want string) error {
 	})
 }
 
-// awaitQueue waits until a queue has these numbers of messages.
-func (w *walk) awaitQueue(ctx context.Context, name, urlVariable, wantVisible, wantHidden string) error {
+// awaitQueue waits until a queue has no visible messages and this number of hidden ones.
+func (w *walk) awaitQueue(ctx context.Context, name, urlVariable, wantHidden string) error {
 	return w.until(ctx, name, 15*time.Second, func() (bool, string, error) {
 		visible, hidden, err := w.counts(ctx, urlVariable)
-		return visible == wantVisible && hidden == wantHidden, fmt.Sprintf("%s visible, %s in flight", visible, hidden), err
+		return visible == "0" && hidden == wantHidden, fmt.Sprintf("%s visible, %s in flight", visible, hidden), err
 	})
 }
 

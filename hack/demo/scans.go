@@ -55,7 +55,7 @@ func (w *walk) keepMessages(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := w.awaitQueue(ctx, "and is still on the queue, hidden", "SCANS_URL", "0", "2"); err != nil {
+	if err := w.awaitQueue(ctx, "and is still on the queue, hidden", "SCANS_URL", "2"); err != nil {
 		return err
 	}
 	if err := w.awaitScans(ctx, "the good one completes, the poison fails", 30*time.Second, func(t tally) (bool, string) {
@@ -64,7 +64,7 @@ func (w *walk) keepMessages(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := w.awaitQueue(ctx, "the good one is deleted, the poison waits for its next attempt", "SCANS_URL", "0", "1"); err != nil {
+	if err := w.awaitQueue(ctx, "the good one is deleted, the poison waits for its next attempt", "SCANS_URL", "1"); err != nil {
 		return err
 	}
 	w.page.say("\nThat takes 30 seconds, and twice as long after each further one. Meanwhile, back to the other binding.")
@@ -109,7 +109,7 @@ func (w *walk) buryPoison(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := w.awaitQueue(ctx, "the dead-letter queue is empty", "SCANS_DEAD_URL", "0", "0"); err != nil {
+	if err := w.awaitQueue(ctx, "the dead-letter queue is empty", "SCANS_DEAD_URL", "0"); err != nil {
 		return err
 	}
 	t, err = w.scans.jobs.read()

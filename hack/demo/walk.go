@@ -200,7 +200,7 @@ func (w *walk) sendFour(ctx context.Context) error {
 		return err
 	}
 	w.page.say("")
-	if err := w.awaitQueue(ctx, "the queue is empty", "QUEUE_URL", "0", "0"); err != nil {
+	if err := w.awaitQueue(ctx, "the queue is empty", "QUEUE_URL", "0"); err != nil {
 		return err
 	}
 	return w.runAll(ctx, queueCounts)
@@ -388,7 +388,7 @@ func (w *walk) deleteBinding(ctx context.Context) error {
 	}
 	w.score.record(visible == "1" && hidden == "0", "a new message stays on the queue", fmt.Sprintf("%s visible, %s in flight", visible, hidden))
 	w.score.record(len(after.jobs) == len(before.jobs), "and no Job is created for it", "")
-	return w.awaitQueue(ctx, "the dead-letter queue stayed empty", "DEAD_URL", "0", "0")
+	return w.awaitQueue(ctx, "the dead-letter queue stayed empty", "DEAD_URL", "0")
 }
 
 // valueOf is a command that cuts one string out of an answer of the SQS API, as `jq -r` would where it is installed.

@@ -63,7 +63,7 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 		}
 	}
 
-	reachable := queueReachable(o.report)
+	reachable := queueReachable(binding, o.report)
 	valid := o.template.condition()
 	for _, condition := range []metav1.Condition{ready(binding, o, reachable, valid), reachable, valid} {
 		condition.ObservedGeneration = binding.Generation
@@ -87,7 +87,7 @@ func recentFailures(h history) []v1alpha1.Failure {
 	return failures
 }
 
-func queueReachable(report intake.Report) metav1.Condition {
+func queueReachable(binding *v1alpha1.QueueBinding, report intake.Report) metav1.Condition {
 	condition := metav1.Condition{Type: v1alpha1.ConditionQueueReachable}
 	switch {
 	case !report.QueueHeard:
@@ -99,7 +99,11 @@ func queueReachable(report intake.Report) metav1.Condition {
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonReachable
 		condition.Message = "The queue answers"
 		if report.Settings != nil && report.Settings.DeadLetterQueueARN == "" {
-			condition.Message += "; it has no redrive policy, so that a message which cannot become a Job is tried again until its retention period ends"
+			what := "which cannot become a Job"
+			if binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded {
+				what = "whose Jobs fail"
+			}
+			condition.Message += "; it has no redrive policy, so that a message " + what + " is tried again until its retention period ends"
 		}
 	}
 	return condition

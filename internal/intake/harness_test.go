@@ -157,6 +157,7 @@ type bench struct {
 	queue   *memory
 	loop    *Loop
 	ledgers *Ledgers
+	clock   clock.WithTicker
 	binding *v1alpha1.QueueBinding
 	client  client.WithWatch
 	stop    context.CancelCauseFunc
@@ -182,33 +183,38 @@ func newTestBinding() *v1alpha1.QueueBinding {
 func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		scheme := runtime.NewScheme()
-		for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
-			if err := add(scheme); err != nil {
-				t.Fatal(err)
-			}
-		}
-		b := &bench{t: t, queue: &memory{}, created: map[string]int{}}
-		b.ledgers = NewLedgers(clock.RealClock{})
-		b.client = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
-		b.binding = newTestBinding()
-		if change != nil {
-			change(b.binding)
-		}
-		b.start()
+		b := newBench(t, clock.RealClock{}, change)
+		b.start(b.queue)
 		test(b)
 		b.end()
 	})
 }
 
+func newBench(t *testing.T, c clock.WithTicker, change func(*v1alpha1.QueueBinding)) *bench {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := &bench{t: t, queue: &memory{}, created: map[string]int{}, clock: c, ledgers: NewLedgers(c)}
+	b.client = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
+	b.binding = newTestBinding()
+	if change != nil {
+		change(b.binding)
+	}
+	return b
+}
+
 // start starts the loop, and end ends it as an operator does that stops.
-func (b *bench) start() {
+func (b *bench) start(from queue.Queue) {
 	stopping, stop := context.WithCancelCause(b.t.Context())
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewFakeRecorder(1000), Ledgers: b.ledgers,
-		Clock: clock.RealClock{}, Creates: make(chan struct{}, 32),
-	}, logr.Discard(), b.settings(), b.queue, func() {})
+		Clock: b.clock, Creates: make(chan struct{}, 32),
+	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {
 		loop.run()

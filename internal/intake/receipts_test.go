@@ -116,13 +116,13 @@ func TestANewLoopGoesOnFromTheJobsAlone(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			b.end()
 			time.Sleep(5 * time.Second)
-			b.start()
+			b.start(b.queue)
 			b.stayHidden(time.Minute)
 		}
 		b.end()
 		b.conclude(b.attempt("succeeds", 1), batchv1.JobComplete)
 		b.conclude(b.attempt("fails", 1), batchv1.JobFailed)
-		b.start()
+		b.start(b.queue)
 		time.Sleep(time.Second)
 		b.want(2, 1, 3)
 		time.Sleep(time.Minute)
@@ -196,7 +196,7 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 			b.end()
 			b.queue.setFault(nil)
 			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
-			b.start()
+			b.start(b.queue)
 			time.Sleep(2 * time.Minute)
 			b.want(0, 2, 1)
 		})
@@ -209,7 +209,7 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 			b.conclude(b.attempt("a", 1), batchv1.JobComplete)
 			time.Sleep(time.Hour) // it is visible again
 			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated
-			b.start()
+			b.start(b.queue)
 			time.Sleep(time.Minute)
 			if left, _ := b.queue.left(); left != 0 {
 				t.Errorf("%d messages left", left)
@@ -275,7 +275,7 @@ func TestAJobWithoutItsSecretsDoesNotKeepItsMessage(t *testing.T) {
 		b.queue.mu.Unlock()
 		<-b.done
 		b.setFault(nil)
-		b.start()
+		b.start(b.queue)
 		time.Sleep(2 * time.Minute)
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: b.attempt("a", 1)}}
 		if err := b.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {

@@ -136,7 +136,7 @@ func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 			continue
 		}
 		// One that keeps its message may be deleted while it runs; its attempt is made again then.
-		if onQueue[job.Root] && !(b.keeps && !finished) {
+		if onQueue[job.Root] && (!b.keeps || finished) {
 			continue
 		}
 		s.mu.Lock()
