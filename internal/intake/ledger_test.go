@@ -144,3 +144,17 @@ func TestLedgersKeepNothingOfABindingThatIsGone(t *testing.T) {
 		t.Errorf("%d ledgers are left", n)
 	}
 }
+
+// Failed Jobs whose messages are on the queue are no reason to pause, unless the user says so.
+func TestTheFailedJobsLimit(t *testing.T) {
+	ledger := newTestLedger()
+	for _, name := range []string{"a", "b"} {
+		ledger.Observe(job.Record{Name: name, State: job.Failed, Receipt: job.Receipt{Handle: name}})
+	}
+	for all, want := range map[bool]int{false: 1, true: 0} {
+		got := ledger.Reserve(1, Limits{MaxActive: 1, MaxPending: -1, MaxFailed: 2, CountAllFailed: all})
+		if ledger.Return(got); got != want {
+			t.Errorf("counting all: %t: %d slots, want %d", all, got, want)
+		}
+	}
+}

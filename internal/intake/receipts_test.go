@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -82,6 +83,9 @@ func TestAfterTwelveHoursTheRunningJobAnswersAgain(t *testing.T) {
 		b.queue.send("a")
 		time.Sleep(30 * time.Hour)
 		b.want(1, 3, 1)
+		if n := b.queue.impossible; n > 0 {
+			t.Errorf("asked %d times for what SQS never gives", n)
+		}
 		if receipt := job.RecordedReceipt(b.job(b.attempt("a", 1))); receipt.Handle != "message-a/3" || receipt.Count != 3 {
 			t.Errorf("the Job bears %+v", receipt)
 		}
@@ -217,6 +221,9 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 			if names, _ := b.jobs(); len(names) != 1 {
 				t.Errorf("%d Jobs", len(names))
 			}
+			if records := b.ledgers.Of(b.binding.UID).Records(); !records[0].Acknowledged {
+				t.Errorf("%+v", records)
+			}
 		})
 	})
 	t.Run("from OnJobSucceeded, while the Job runs", func(t *testing.T) {
@@ -269,11 +276,9 @@ func TestAJobWithoutItsSecretsDoesNotKeepItsMessage(t *testing.T) {
 		})
 		b.queue.send("a")
 		time.Sleep(time.Minute)
-		b.stop(ErrStopping)
-		b.queue.mu.Lock()
-		b.queue.messages[0].ReceiptHandle = "killed" // it gives nothing back
-		b.queue.mu.Unlock()
-		<-b.done
+		b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer")) // as one that was killed, it gives nothing back
+		b.end()
+		b.queue.setFault(nil)
 		b.setFault(nil)
 		b.start(b.queue)
 		time.Sleep(2 * time.Minute)
@@ -283,5 +288,181 @@ func TestAJobWithoutItsSecretsDoesNotKeepItsMessage(t *testing.T) {
 		}
 		b.stayHidden(time.Hour)
 		b.want(1, 2, 1)
+	})
+}
+
+// taken is the receipt of a message that is hidden for an hour, and nobody's yet.
+func (b *bench) taken(body string) job.Receipt {
+	b.t.Helper()
+	b.queue.send(body)
+	for _, message := range b.queue.take(1, time.Hour) {
+		message.ReceivedTime = time.Now()
+		return job.ReceiptOf(&message)
+	}
+	b.t.Fatal("nothing to take")
+	return job.Receipt{}
+}
+
+// visibleAfter waits until a message is visible.
+func (b *bench) visibleAfter() time.Duration {
+	began := time.Now()
+	for b.queue.allHidden() {
+		time.Sleep(time.Second)
+	}
+	return time.Since(began)
+}
+
+func suspended(b *v1alpha1.QueueBinding) {
+	onJobSucceeded(b)
+	b.Spec.Suspend = true
+}
+
+// A Job that is first seen when it has failed: its message is given back for what is left of the delay, once.
+func TestAFailureThatIsSeenLate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ago      time.Duration
+		newer    bool // whether the next attempt exists
+		min, max time.Duration
+	}{
+		"a moment later":            {ago: 0, min: 28 * time.Second, max: 32 * time.Second},
+		"a while later":             {ago: 20 * time.Second, min: 8 * time.Second, max: 12 * time.Second},
+		"when it has come back":     {ago: time.Minute, min: time.Hour - time.Second, max: time.Hour + time.Second},
+		"when the next attempt has": {ago: 0, newer: true, min: time.Hour - time.Second, max: time.Hour + time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, suspended, func(b *bench) {
+				receipt := b.taken("a")
+				if tc.newer {
+					b.ledgers.Observe(b.binding.UID, job.Record{Name: "second", Lineage: job.Lineage{Root: "a", Attempt: 2}, State: job.Succeeded, Receipt: job.Receipt{Handle: "other", Count: 2}})
+				}
+				b.ledgers.Observe(b.binding.UID, job.Record{
+					Name: "first", Lineage: job.Lineage{Root: "a", Attempt: 1}, State: job.Failed, Receipt: receipt, Finished: time.Now().Add(-tc.ago),
+				})
+				if got := b.visibleAfter(); got < tc.min || got > tc.max {
+					t.Errorf("visible after %s, want %s to %s", got, tc.min, tc.max)
+				}
+			})
+		})
+	}
+}
+
+// A cache that is behind may show an earlier receipt after a later one.
+func TestOnlyALaterReceiptReplacesOne(t *testing.T) {
+	run(t, suspended, func(b *bench) {
+		earlier := b.taken("a")
+		time.Sleep(time.Hour + time.Second)
+		b.queue.mu.Lock()
+		b.queue.messages[0].visibleAt = time.Time{}
+		b.queue.mu.Unlock()
+		message := b.queue.take(1, time.Hour)[0]
+		message.ReceivedTime = time.Now()
+		later := job.ReceiptOf(&message)
+		for _, receipt := range []job.Receipt{earlier, later, earlier} {
+			b.ledgers.Observe(b.binding.UID, job.Record{Name: "first", Lineage: job.Lineage{Root: "a", Attempt: 1}, State: job.Active, Receipt: receipt})
+		}
+		b.stayHidden(3 * time.Hour)
+	})
+}
+
+// The work is done: its message goes, although the binding did.
+func TestASuccessIsAcknowledgedThoughTheBindingIsGone(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.loop.gone.Store(true)
+		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+		time.Sleep(time.Second)
+		b.want(0, 1, 1)
+	})
+}
+
+// A failed Job that the cache does not show yet makes way for the next attempt, and gives up its slot.
+func TestAnAttemptAfterOneThatWasNotSeen(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Concurrency.MaxActiveJobs = new(int32(1))
+	}, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.end()
+		b.conclude(b.attempt("a", 1), batchv1.JobFailed)
+		b.ledgers = NewLedgers(b.clock)
+		b.start(b.queue)
+		time.Sleep(3 * time.Minute)
+		b.job(b.attempt("a", 2))
+		b.queue.send("b")
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 2 {
+			t.Fatalf("%d Jobs with a limit of 1 and one that has failed", len(names))
+		}
+		b.conclude(b.attempt("a", 2), batchv1.JobComplete)
+		time.Sleep(time.Minute)
+		b.job(b.attempt("b", 1))
+	})
+}
+
+// A Job that was deleted before it was ever seen leaves no message hidden behind.
+func TestAJobThatIsGoneBeforeItIsSeenGivesItsMessageBack(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.blind = true
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if err := b.client.Delete(t.Context(), b.job(b.attempt("a", 1))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if _, most := b.jobs(); most != 2 {
+			t.Errorf("the Job was made %d times, want twice", most)
+		}
+	})
+}
+
+// One message at a time: the next of a group must not be received before this one's Job has succeeded, and those of other
+// groups find their own receive.
+func TestAFIFOQueueIsReceivedOneByOne(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Queue.URL += ".fifo"
+	}, func(b *bench) {
+		b.queue.send("a", "b", "c")
+		time.Sleep(time.Minute)
+		if b.queue.most != 1 {
+			t.Errorf("received up to %d messages at a time", b.queue.most)
+		}
+	})
+}
+
+// P1: a Job whose creation was not answered and that is gone by the next try has not succeeded: its message stays.
+func TestAJobThatWasSeenAndIsGoneLosesNothing(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		lost := true
+		b.setFault(func(create func() error, object client.Object) error {
+			err := create()
+			if lost && err == nil {
+				lost = false
+				b.finish(object.GetName())
+				return context.DeadlineExceeded
+			}
+			return err
+		})
+		b.queue.send("a")
+		time.Sleep(2 * time.Minute)
+		b.job(b.attempt("a", 1))
+		if left, _ := b.queue.left(); left != 1 {
+			t.Errorf("%d messages left, want 1", left)
+		}
+	})
+}
+
+// A Job that has run for longer than SQS hides a message is not asked for.
+func TestAReceiptOfYesterdayIsLeftAlone(t *testing.T) {
+	run(t, suspended, func(b *bench) {
+		receipt := b.taken("a")
+		receipt.Time = receipt.Time.Add(-13 * time.Hour)
+		b.ledgers.Observe(b.binding.UID, job.Record{Name: "first", Lineage: job.Lineage{Root: "a", Attempt: 1}, State: job.Active, Receipt: receipt})
+		time.Sleep(2 * time.Hour)
+		if n := b.queue.impossible; n > 0 || b.queue.allHidden() {
+			t.Errorf("asked %d times for what SQS never gives, or extended", n)
+		}
 	})
 }
