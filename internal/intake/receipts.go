@@ -60,7 +60,7 @@ func (r *receipts) saw(record job.Record, newest bool) {
 	known.state = record.State
 	switch record.State {
 	case job.Active:
-		if known.whole = known.whole || !record.Files || !record.Pending; known.whole {
+		if known.whole = known.whole || !record.Files; known.whole {
 			r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
 		} else {
 			r.checking.Go(func() { r.check(record) })
