@@ -75,7 +75,11 @@ func (m *Matrix) Play(ctx context.Context, scenario *Scenario) (Row, error) {
 	}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(m.Parallel)
+	parallel := m.Parallel
+	if scenario.Slow {
+		parallel *= 3 // they mostly wait
+	}
+	group.SetLimit(parallel)
 	for at := 1; at <= row.Steps; at += max(m.Every, 1) {
 		for _, fault := range []Fault{{Survive: m.Survive}, {After: true, Survive: m.Survive}} {
 			if ctx.Err() != nil {
