@@ -51,6 +51,7 @@ func (p *plugin) describe(b *v1alpha1.QueueBinding, failures []failed) error {
 	line("Namespace:", "%s", b.Namespace)
 	line("Age:", "%s", p.age(b.CreationTimestamp.Time))
 	line("Queue:", "%s", b.Spec.Queue.URL)
+	line("Acknowledge:", "%s", b.Spec.Acknowledge)
 
 	head("Conditions")
 	if len(b.Status.Conditions) == 0 {
@@ -106,6 +107,10 @@ func (p *plugin) describe(b *v1alpha1.QueueBinding, failures []failed) error {
 		fmt.Fprintf(p.Out, "    %s\n", cmp.Or(oneLine(bodyOf(f.job), reasonWidth), none))
 	}
 	fmt.Fprintf(p.Out, "\nTo see all:        kubectl queuebinding failures %s -n %s\n", b.Name, b.Namespace)
+	if shown[0].record.KeepsMessage() {
+		fmt.Fprintf(p.Out, "Their messages are tried again until the queue gives up on them. To move those back: kubectl queuebinding requeue %s -n %s --all\n", b.Name, b.Namespace)
+		return nil
+	}
 	fmt.Fprintf(p.Out, "To send one again: kubectl queuebinding requeue %s -n %s %s\n", b.Name, b.Namespace, shown[0].record.Name)
 	return nil
 }
