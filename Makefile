@@ -47,12 +47,12 @@ help: ## Show this list.
 ##@ Try it
 
 .PHONY: demo
-demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue of its own. KEEP=1 leaves them up.
+demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue of its own. NODE=real, simulated or auto; KEEP=1 leaves them up.
 	@go build -o $(BIN)/demo ./hack/demo
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes control plane and an SQS emulator on this machine. FAST=1: etcd without fsync.
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync.
 	@$(DEVENV) up
 
 .PHONY: devenv-down
@@ -138,6 +138,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 
 .PHONY: test
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
+	@$(DEVENV) build --node=simulated
 	@$(DEVENV) build
 	@echo 'Testing the main module'
 	@go test -timeout=20m $(TESTFLAGS) ./...

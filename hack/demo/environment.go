@@ -44,6 +44,20 @@ func (e *environment) bringUp(ctx context.Context) error {
 	return e.shell.source(ctx, "bin/devenv/env")
 }
 
+// isReal tells whether Pods have containers.
+func (e *environment) isReal() bool { return e.shell.variable("DEVENV_NODE") == "real" }
+
+// aboutPods says what a reader may take the Pods for.
+func (e *environment) aboutPods() string {
+	if e.isReal() {
+		return "Pods run in REAL containers, by a kubelet, containerd and runc on this machine. The image\n" +
+			"alpine:3.22 is a stand-in that holds Debian's busybox: nothing is downloaded."
+	}
+	return "Pods are SIMULATED: they start and end as real ones would, but no container runs and nothing\n" +
+		"is pinged. A Pod \"succeeds\" after its duration and \"fails\" for hosts under .invalid.\n" +
+		"NODE=real, on Linux and as root, runs real ones."
+}
+
 // client returns a client for the environment's API server.
 func (e *environment) client() (kubernetes.Interface, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", e.shell.variable("KUBECONFIG"))

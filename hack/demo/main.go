@@ -42,9 +42,7 @@ func demo(ctx context.Context, page *page, keep bool) bool {
 	w := &walk{page: page, shell: shell, score: &scorecard{page: page}, environment: &environment{shell: shell}}
 
 	page.say("QueueBinding: a message on an SQS queue becomes a Kubernetes Job.\n\n" +
-		"The control plane is a real one, built from source; the queue is an emulator. The nodes\n" +
-		"are simulated: Pods start and end as real ones would, but no container runs and nothing\n" +
-		"is pinged. A Pod \"succeeds\" after its duration and \"fails\" for hosts under .invalid.")
+		"The control plane is a real one, built from source; the queue is an emulator.")
 
 	err := w.whole(ctx)
 	interrupted := ctx.Err() != nil
@@ -90,6 +88,7 @@ func (w *walk) whole(ctx context.Context) error {
 		return err
 	}
 	// Building may have taken long; what follows must not.
+	w.page.say("\n%s", w.environment.aboutPods())
 	ctx, cancel := context.WithTimeoutCause(ctx, walkTime, fmt.Errorf("the walk took more than %s", walkTime))
 	defer cancel()
 	if err := w.refuseLeftovers(ctx); err != nil {

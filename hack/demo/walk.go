@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,8 +37,8 @@ type walk struct {
 	scans       scans
 	// owner tells that namespace and queues are the demo's, to be removed at its end.
 	owner bool
-	// bad holds the IDs of the messages whose Jobs fail, in the order in which they were sent.
-	bad []string
+	// good and bad hold the IDs of the messages whose Jobs succeed and fail, in the order in which they were sent.
+	good, bad []string
 }
 
 type step struct {
@@ -51,6 +53,7 @@ func (w *walk) steps() []step {
 		{"The operator", w.runOperator},
 		{"A queue that keeps a message until its Job has succeeded", w.keepMessages},
 		{"Four messages become four Jobs", w.sendFour},
+		{"What the containers printed, and how they ended", w.showContainers},
 		{"What failed, and with which message", w.listFailures},
 		{"One failed Job goes back on the queue", w.requeueOne},
 		{"All failed Jobs go back on the queue", w.requeueAll},
@@ -152,13 +155,12 @@ func (w *walk) runOperator(ctx context.Context) error {
 
 func (w *walk) sendFour(ctx context.Context) error {
 	w.page.say("Two for an address that answers, two for hosts that cannot exist.\n")
-	var good []string
 	for range 2 {
 		id, err := w.send(ctx, `{"target": "127.0.0.1", "duration": "3"}`)
 		if err != nil {
 			return err
 		}
-		good = append(good, id)
+		w.good = append(w.good, id)
 	}
 	for _, target := range []string{"this.is.invalid", "this.is.also.invalid"} {
 		id, err := w.send(ctx, `{"target": "`+target+`", "duration": "3"}`)
@@ -167,7 +169,7 @@ func (w *walk) sendFour(ctx context.Context) error {
 		}
 		w.bad = append(w.bad, id)
 	}
-	all := append(append([]string{}, good...), w.bad...)
+	all := slices.Concat(w.good, w.bad)
 
 	w.page.say("")
 	if err := w.await(ctx, "each of the four messages has exactly one Job", 30*time.Second, func(t tally) (bool, string) {
@@ -184,15 +186,15 @@ func (w *walk) sendFour(ctx context.Context) error {
 		return err
 	}
 	w.page.say("")
-	if err := w.await(ctx, "the good ones complete, the bad ones fail", 45*time.Second, func(t tally) (bool, string) {
+	if err := w.await(ctx, "the good ones complete, the bad ones fail", 90*time.Second, func(t tally) (bool, string) {
 		completed, failures := 0, 0
-		for _, id := range good {
+		for _, id := range w.good {
 			completed += countOutcome(t.of(id), complete)
 		}
 		for _, id := range w.bad {
 			failures += countOutcome(t.of(id), failed)
 		}
-		return completed == len(good) && failures == len(w.bad), fmt.Sprintf("%d complete, %d failed", completed, failures)
+		return completed == len(w.good) && failures == len(w.bad), fmt.Sprintf("%d complete, %d failed", completed, failures)
 	}); err != nil {
 		return err
 	}
@@ -205,6 +207,41 @@ func (w *walk) sendFour(ctx context.Context) error {
 	}
 	return w.runAll(ctx, queueCounts)
 }
+
+// showContainers shows what only containers can: output and exit codes. Simulated ones have to say that they are.
+func (w *walk) showContainers(ctx context.Context) error {
+	t, err := w.jobs.read()
+	if err != nil {
+		return err
+	}
+	good, bad := t.of(w.good[0])[0].name, t.of(w.bad[0])[0].name
+	printed, err := w.shell.run(ctx, "kubectl logs -n demo job/"+good)
+	if err != nil {
+		return err
+	}
+	complaint, err := w.shell.run(ctx, "kubectl logs -n demo job/"+bad)
+	if err != nil {
+		return err
+	}
+	described, err := w.shell.run(ctx, "kubectl describe pods -n demo -l job-name="+bad+" | grep -A 2 'State:'")
+	if err != nil {
+		return err
+	}
+	w.page.say("")
+	if !w.environment.isReal() {
+		w.score.record(strings.Contains(printed, "This Pod is simulated") && strings.Contains(complaint, "This Pod is simulated"),
+			"the logs say that the Pods are simulated", "")
+		return nil
+	}
+	w.score.record(strings.Contains(printed, "PING 127.0.0.1") && strings.Contains(printed, "0% packet loss"),
+		"the log of the complete Job is what ping printed", "")
+	w.score.record(strings.Contains(complaint, "bad address 'this.is.invalid'"), "so is that of the failed one", "")
+	w.score.record(exitCode.MatchString(described), "whose exit code is the one that ping ended with", "1")
+	return nil
+}
+
+// exitCode is how kubectl describes a container that ended as ping does for a name that does not exist.
+var exitCode = regexp.MustCompile(`Exit Code: +1\n`)
 
 func (w *walk) listFailures(ctx context.Context) error {
 	if err := w.awaitField(ctx, "the binding counts two failed Jobs", "{.status.failedJobs}", "2"); err != nil {
@@ -325,7 +362,7 @@ func (w *walk) sendHundred(ctx context.Context) error {
 
 	w.page.say("\nBelow each answer: what the API server's own watch of Jobs has told, which counts every change.")
 	shown := time.Time{}
-	if err := w.await(ctx, "all of the hundred have run", 120*time.Second, func(t tally) (bool, string) {
+	if err := w.await(ctx, "all of the hundred have run", 4*time.Minute, func(t tally) (bool, string) {
 		completed := t.count(func(job *jobRecord) bool { return isNew(job) && job.outcome == complete })
 		if time.Since(shown) >= 4*time.Second {
 			shown = time.Now()

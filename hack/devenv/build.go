@@ -32,9 +32,6 @@ const heartbeat = 20 * time.Second
 
 // Plan returns what is missing for the groups, in the order of building.
 func (l Layout) Plan(groups []string, node Node) []Stage {
-	if node == nil {
-		node = SimulatedNode()
-	}
 	programs := map[string][]string{
 		ControlPlane: {"etcd", "kube-apiserver", "kubectl"},
 		Controllers:  {"kube-controller-manager"},
@@ -76,6 +73,7 @@ var goPrograms = map[string]goProgram{
 	"kubectl":                 {"kubernetes", "k8s.io/kubernetes/cmd/kubectl", 1},
 	"kube-controller-manager": {"kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", 3},
 	"kube-scheduler":          {"kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", 1},
+	"kubelet":                 {"kubernetes", "k8s.io/kubernetes/cmd/kubelet", 1},
 	"kwok":                    {"kwok", "sigs.k8s.io/kwok/cmd/kwok", 3},
 }
 

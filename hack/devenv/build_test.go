@@ -55,7 +55,7 @@ func TestPlanNamesWhatIsMissing(t *testing.T) {
 			for _, program := range test.built {
 				placeProgram(t, filepath.Join(layout.Assets, program))
 			}
-			if got := names(layout.Plan(test.groups, nil)); got != test.want {
+			if got := names(layout.Plan(test.groups, SimulatedNode())); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -69,7 +69,7 @@ func TestPrebuiltProgramsNeedNoBuild(t *testing.T) {
 	for _, program := range []string{"etcd", "kube-apiserver", "kubectl"} {
 		placeProgram(t, filepath.Join(prebuilt, program))
 	}
-	if got, want := names(layout.Plan([]string{ControlPlane, Scheduler}, nil)), "kube-scheduler"; got != want {
+	if got, want := names(layout.Plan([]string{ControlPlane, Scheduler}, SimulatedNode())), "kube-scheduler"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -19,11 +19,6 @@ import (
 // state directory is found years later.
 const validity = 365 * 24 * time.Hour
 
-// serviceIPs is the range of cluster IPs; its first address is the API server's own Service.
-const serviceIPs = "10.96.0.0/16"
-
-var apiServiceIP = net.IPv4(10, 96, 0, 1)
-
 // authority signs certificates.
 type authority struct {
 	cert *x509.Certificate
@@ -45,14 +40,15 @@ type certificates struct {
 	admin      keyPair
 	controller keyPair
 	scheduler  keyPair
-	node       keyPair
+	node       keyPair // kwok's, which plays all nodes
+	realNode   keyPair // the kubelet's, with a node's rights only
 	kubelet    keyPair // the API server's towards kubelets
 	proxy      keyPair // the API server's towards aggregated API servers
 	// serviceAccountKey signs service account tokens; the certificate beside it is unused.
 	serviceAccountKey keyPair
 }
 
-func newCertificates(dir string) (*certificates, error) {
+func newCertificates(dir string, network Network) (*certificates, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making certificates: %w", err)
 	}
@@ -74,12 +70,13 @@ func newCertificates(dir string) (*certificates, error) {
 		file string
 		template
 	}{
-		{&c.serving, c.ca, "serving", template{name: "devenv", serving: true}},
+		{&c.serving, c.ca, "serving", template{name: "devenv", serving: servingAddresses(network)}},
 		{&c.admin, c.ca, "admin", template{name: "devenv-admin", group: "system:masters"}},
 		// Names of their own tell the parts apart in the audit log.
 		{&c.controller, c.ca, "kube-controller-manager", template{name: "system:kube-controller-manager", group: "system:masters"}},
 		{&c.scheduler, c.ca, "kube-scheduler", template{name: "system:kube-scheduler", group: "system:masters"}},
 		{&c.node, c.ca, "node", template{name: "devenv-node", group: "system:masters"}},
+		{&c.realNode, c.ca, "kubelet", template{name: "system:node:" + realNodeName, group: "system:nodes"}},
 		{&c.kubelet, c.ca, "kubelet-client", template{name: "kube-apiserver-kubelet-client", group: "system:masters"}},
 		{&c.proxy, c.proxyCA, "front-proxy-client", template{name: proxyClientName}},
 		{&c.serviceAccountKey, c.ca, "service-account", template{name: "devenv-service-accounts"}},
@@ -94,10 +91,19 @@ func newCertificates(dir string) (*certificates, error) {
 // proxyClientName is the only name that the API server may use towards aggregated API servers.
 const proxyClientName = "front-proxy-client"
 
-// template says what a certificate is for: a server on loopback, or else a client.
+// template says what a certificate is for: a server on some addresses, or else a client.
 type template struct {
 	name, group string
-	serving     bool
+	serving     []net.IP
+}
+
+// servingAddresses are where the parts of an environment serve.
+func servingAddresses(network Network) []net.IP {
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, network.apiServiceIP().AsSlice()}
+	if network.Address.IsValid() {
+		addresses = append(addresses, network.Address.AsSlice())
+	}
+	return addresses
 }
 
 func newAuthority(dir, file, name string) (*authority, error) {
@@ -136,12 +142,12 @@ func newCertificate(t template) *x509.Certificate {
 	if t.group != "" {
 		cert.Subject.Organization = []string{t.group}
 	}
-	if t.serving {
+	if t.serving != nil {
 		cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		cert.DNSNames = []string{
 			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		}
-		cert.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, apiServiceIP}
+		cert.IPAddresses = t.serving
 	}
 	return cert
 }

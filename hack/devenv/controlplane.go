@@ -79,9 +79,7 @@ func apiServerPart() Part {
 				"--etcd-servers=" + env.etcdURL,
 				"--bind-address=127.0.0.1",
 				"--secure-port=" + strconv.Itoa(port),
-				// The API server refuses to publish a loopback address as its own and would log an error for ever.
-				"--endpoint-reconciler-type=none",
-				"--service-cluster-ip-range=" + serviceIPs,
+				"--service-cluster-ip-range=" + env.network.Services.String(),
 				"--allow-privileged=true",
 				"--authorization-mode=Node,RBAC",
 				"--cert-dir=" + env.file("pki"),
@@ -107,6 +105,12 @@ func apiServerPart() Part {
 				"--audit-log-path=" + env.file("audit.log"),
 				"--audit-log-maxsize=100",
 				"--audit-log-maxbackup=3",
+			}
+			if env.network.Address.IsValid() {
+				args = append(args, "--advertise-address="+env.network.Address.String())
+			} else {
+				// The API server refuses to publish a loopback address as its own and would log an error for ever.
+				args = append(args, "--endpoint-reconciler-type=none")
 			}
 			if !env.has(Controllers) {
 				// Nobody makes the service accounts that Pods would have to have.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/queuebinding/queuebinding/hack/devenv/machine"
 )
 
 // downGrace is how long a supervisor may take to end its parts one after the other.
@@ -39,6 +41,9 @@ func TakeDown(dir string, out io.Writer) error {
 		if err := part.Process.End(10 * time.Second); err != nil {
 			return err
 		}
+	}
+	if err := machine.Release(dir); err != nil {
+		return err
 	}
 	if err := emptyStateDir(dir); err != nil {
 		return err

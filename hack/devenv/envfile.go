@@ -13,8 +13,11 @@ const Region = "eu-west-1"
 type variable struct{ name, value string }
 
 // variables returns what a client of the environment needs besides PATH.
-func variables(kubeconfig, sqsEndpoint string) []variable {
+func variables(kubeconfig, sqsEndpoint string, node NodeKind) []variable {
 	var vars []variable
+	if node != "" {
+		vars = append(vars, variable{"DEVENV_NODE", string(node)})
+	}
 	if kubeconfig != "" {
 		vars = append(vars, variable{"KUBECONFIG", kubeconfig})
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/queuebinding/queuebinding/hack/devenv"
 )
@@ -53,6 +54,22 @@ func (p program) expect(wantCode int, wantOutput, command string, args ...string
 	output, code := p.run(command, args...)
 	if code != wantCode || !strings.Contains(output, wantOutput) {
 		p.t.Fatalf("devenvctl %s: exit code %d, want %d and %q in\n%s", command, code, wantCode, wantOutput, output)
+	}
+}
+
+// expectSoon is expect for what takes a moment to show, such as the end of a killed process.
+func (p program) expectSoon(wantCode int, wantOutput, command string, args ...string) {
+	p.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		output, code := p.run(command, args...)
+		if code == wantCode && strings.Contains(output, wantOutput) {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("devenvctl %s: exit code %d, want %d and %q in\n%s", command, code, wantCode, wantOutput, output)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -152,7 +169,7 @@ spec:
 func TestAnEnvironmentFromUpToDown(t *testing.T) {
 	p := newProgram(t)
 	p.expect(1, "is down", "status")
-	p.expect(0, "To use it", "up", "--fast")
+	p.expect(0, "To use it", "up", "--fast", "--node", "simulated")
 	p.expect(0, "It is up already", "up")
 	p.expect(0, "kube-scheduler", "status")
 	processes := p.processes()
@@ -207,7 +224,7 @@ func TestAnEnvironmentFromUpToDown(t *testing.T) {
 // A part that dies is told of, and nothing of the rest stays.
 func TestAHalfDeadEnvironmentIsSaidAndMended(t *testing.T) {
 	p := newProgram(t)
-	p.expect(0, "To use it", "up", "--fast", "--parts", "control-plane,queue")
+	p.expect(0, "To use it", "up", "--fast", "--node", "simulated", "--parts", "control-plane,queue")
 	processes := p.processes()
 	if err := processes["queue"].End(0); err != nil {
 		t.Fatal(err)
@@ -225,7 +242,7 @@ func TestAHalfDeadEnvironmentIsSaidAndMended(t *testing.T) {
 // Whatever ends the supervisor, its parts do not stay, and the next environment is not taken for ready too early.
 func TestAKilledSupervisorLeavesNothingForLong(t *testing.T) {
 	p := newProgram(t)
-	p.expect(0, "To use it", "up", "--fast", "--parts", "control-plane")
+	p.expect(0, "To use it", "up", "--fast", "--node", "simulated", "--parts", "control-plane")
 	before := p.processes()
 	if err := before["supervisor"].Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -3,21 +3,36 @@ package devenv
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Node runs the Pods of an environment. It is the one part that can be exchanged: simulated Pods today, a kubelet with
-// real containers where the machine allows it.
+// Node runs the Pods of an environment. It is the one part that can be exchanged: simulated Pods anywhere, or a kubelet
+// with real containers where the machine allows it.
 type Node interface {
+	// Kind is how users choose it.
+	Kind() NodeKind
 	// Programs names what has to be built, of those that [Plan] knows.
 	Programs() []string
-	// Parts are its processes in the order of their start.
+	// Claim takes what the node needs of the machine besides processes, for the environment in dir. The supervisor gives
+	// it back, and so does [TakeDown], whatever became of the supervisor.
+	Claim(dir string) (Network, error)
+	// Parts are its processes in the order of their start. They are asked for after Claim.
 	Parts() []Part
-	// Clean undoes what ended processes leave behind, such as mounts.
-	Clean(context.Context, *Environment) error
 }
+
+// Network is where an environment's addresses come from.
+type Network struct {
+	// Address is where Pods reach the machine. Simulated ones reach nothing, and there is none.
+	Address netip.Addr
+	// Services holds the cluster IPs.
+	Services netip.Prefix
+}
+
+// apiServiceIP is the cluster IP of the API server's own Service.
+func (n Network) apiServiceIP() netip.Addr { return n.Services.Addr().Next() }
 
 // nodesReady returns nil once there are want nodes and Pods can be scheduled to all of them.
 func (e *Environment) nodesReady(ctx context.Context, want int) error {

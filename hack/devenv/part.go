@@ -51,6 +51,7 @@ type Environment struct {
 	Groups []string
 
 	ports        ports
+	network      Network
 	certificates *certificates
 	etcdURL      string
 	apiURL       string
@@ -59,10 +60,10 @@ type Environment struct {
 	http         *http.Client // trusts our own authority only
 }
 
-func newEnvironment(layout Layout, dir string, fast bool, groups []string) (*Environment, error) {
-	env := &Environment{Layout: layout, Dir: dir, Fast: fast, Groups: groups}
+func newEnvironment(options Options, network Network) (*Environment, error) {
+	env := &Environment{Layout: options.Layout, Dir: options.Dir, Fast: options.Fast, Groups: options.Groups, network: network}
 	var err error
-	if env.certificates, err = newCertificates(env.file("pki")); err != nil {
+	if env.certificates, err = newCertificates(env.file("pki"), network); err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()

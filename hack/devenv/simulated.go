@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +53,12 @@ func SimulatedNode() Node { return simulated{} }
 
 func (simulated) Programs() []string { return []string{"kwok"} }
 
-func (simulated) Clean(context.Context, *Environment) error { return nil }
+func (simulated) Kind() NodeKind { return Simulated }
+
+// Claim takes nothing. No packet is ever sent to these addresses.
+func (simulated) Claim(string) (Network, error) {
+	return Network{Services: netip.MustParsePrefix("10.96.0.0/16")}, nil
+}
 
 func (s simulated) Parts() []Part {
 	return []Part{{

@@ -46,16 +46,19 @@ type PartState struct {
 
 // State is the record of an environment, kept by its supervisor.
 type State struct {
-	Supervisor Process     `json:"supervisor"`
-	Ready      bool        `json:"ready"`
-	Groups     []string    `json:"groups"`
-	Parts      []PartState `json:"parts"`
+	Supervisor Process  `json:"supervisor"`
+	Ready      bool     `json:"ready"`
+	Groups     []string `json:"groups"`
+	// Node is what runs Pods, if anything does.
+	Node  NodeKind    `json:"node"`
+	Parts []PartState `json:"parts"`
 }
 
 // Access is what a client of a ready environment needs. It exists only while the environment is ready.
 type Access struct {
 	Kubeconfig  string   `json:"kubeconfig,omitempty"`
 	SQSEndpoint string   `json:"sqsEndpoint,omitempty"`
+	Node        NodeKind `json:"node,omitempty"`
 	Env         []string `json:"env"`
 }
 

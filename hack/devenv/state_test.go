@@ -23,13 +23,13 @@ func TestInspectChecksTheRecord(t *testing.T) {
 		state State
 		want  Condition
 	}{
-		"all runs":                 {State{alive, true, nil, part(alive, PartRunning)}, Up},
-		"not ready yet":            {State{alive, false, nil, part(alive, PartStarting)}, Starting},
-		"between start and record": {State{alive, false, nil, part(Process{}, PartStarting)}, Starting},
-		"a part has died":          {State{alive, true, nil, part(dead, PartRunning)}, HalfDead},
-		"a part was stopped":       {State{alive, true, nil, part(dead, PartStopped)}, Up},
-		"a part survived":          {State{dead, true, nil, part(alive, PartRunning)}, HalfDead},
-		"nothing runs any more":    {State{dead, true, nil, part(dead, PartRunning)}, Down},
+		"all runs":                 {State{alive, true, nil, Simulated, part(alive, PartRunning)}, Up},
+		"not ready yet":            {State{alive, false, nil, Simulated, part(alive, PartStarting)}, Starting},
+		"between start and record": {State{alive, false, nil, Simulated, part(Process{}, PartStarting)}, Starting},
+		"a part has died":          {State{alive, true, nil, Simulated, part(dead, PartRunning)}, HalfDead},
+		"a part was stopped":       {State{alive, true, nil, Simulated, part(dead, PartStopped)}, Up},
+		"a part survived":          {State{dead, true, nil, Simulated, part(alive, PartRunning)}, HalfDead},
+		"nothing runs any more":    {State{dead, true, nil, Simulated, part(dead, PartRunning)}, Down},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/queuebinding/queuebinding/hack/devenv/machine"
 )
 
 // Options choose what [Run] runs.
@@ -49,7 +52,7 @@ type Supervisor struct {
 // Run starts the chosen parts, calls ready once all of them answer, and ends them again when ctx does. It returns an
 // error if a part cannot be started; parts that end later are recorded, not restarted.
 func Run(ctx context.Context, options Options, ready func(*Supervisor)) (err error) {
-	if options.Node == nil {
+	if options.Node == nil || !slices.Contains(options.Groups, Nodes) {
 		options.Node = SimulatedNode()
 	}
 	unlock, err := claim(options.Dir)
@@ -62,13 +65,18 @@ func Run(ctx context.Context, options Options, ready func(*Supervisor)) (err err
 	if s.id, err = self(); err != nil {
 		return err
 	}
-	if s.env, err = newEnvironment(options.Layout, options.Dir, options.Fast, options.Groups); err != nil {
-		return err
-	}
+	// Before anything is taken, so that `down` finds who did.
 	if err := s.record(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
+	var network Network
+	if network, err = options.Node.Claim(options.Dir); err != nil {
+		return err
+	}
+	if s.env, err = newEnvironment(options, network); err != nil {
+		return err
+	}
 	if err := s.startAll(ctx); err != nil {
 		if ctx.Err() != nil {
 			s.say("Told to end before all parts were ready")
@@ -105,6 +113,9 @@ func claim(dir string) (unlock func(), err error) {
 		err = fmt.Errorf("parts of an earlier environment still run in %s: end them with `devenvctl down`", dir)
 	}
 	if err == nil {
+		err = machine.Release(dir)
+	}
+	if err == nil {
 		err = emptyStateDir(dir, markerFile, lockName, supervisorLog)
 	}
 	if err == nil {
@@ -116,6 +127,16 @@ func claim(dir string) (unlock func(), err error) {
 	}
 	return unlock, nil
 }
+
+// nodeKind is what runs Pods, or nothing.
+func (s *Supervisor) nodeKind() NodeKind {
+	if !slices.Contains(s.options.Groups, Nodes) {
+		return ""
+	}
+	return s.options.Node.Kind()
+}
+
+func (s *Supervisor) file(name string) string { return filepath.Join(s.options.Dir, name) }
 
 func (s *Supervisor) say(format string, args ...any) {
 	if s.options.Log != nil {
@@ -310,7 +331,7 @@ func (s *Supervisor) end() error {
 	s.ready = false
 	children := append([]*child{}, s.children...)
 	s.mu.Unlock()
-	failure := os.Remove(s.env.file(accessFile))
+	failure := os.Remove(s.file(accessFile))
 	if os.IsNotExist(failure) {
 		failure = nil
 	}
@@ -334,7 +355,7 @@ func (s *Supervisor) end() error {
 			failure = errors.Join(failure, <-errs)
 		}
 	}
-	failure = errors.Join(failure, s.options.Node.Clean(context.Background(), s.env))
+	failure = errors.Join(failure, machine.Release(s.options.Dir))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range children {
@@ -345,7 +366,7 @@ func (s *Supervisor) end() error {
 
 // publish writes what clients need, last of all the marker that says so.
 func (s *Supervisor) publish() error {
-	vars := variables(s.env.kubeconfig(), s.env.queueURL)
+	vars := variables(s.env.kubeconfig(), s.env.queueURL, s.nodeKind())
 	// Last what `make build` builds: kubectl finds its plugin there.
 	path := []string{filepath.Dir(s.env.Layout.Asset("kubectl")), s.env.Layout.Tools, filepath.Join(s.env.Layout.Root, "bin")}
 	if err := writeFile(s.env.file(envFile), []byte(envScript(vars, path))); err != nil {
@@ -361,6 +382,7 @@ func (s *Supervisor) publish() error {
 	return writeJSON(s.env.file(accessFile), Access{
 		Kubeconfig:  s.env.kubeconfig(),
 		SQSEndpoint: s.env.queueURL,
+		Node:        s.nodeKind(),
 		Env:         environ(vars, path),
 	})
 }
@@ -372,11 +394,11 @@ func (s *Supervisor) record() error {
 }
 
 func (s *Supervisor) recordLocked() error {
-	state := State{Supervisor: s.id, Ready: s.ready, Groups: s.options.Groups}
+	state := State{Supervisor: s.id, Ready: s.ready, Groups: s.options.Groups, Node: s.nodeKind()}
 	for _, c := range s.children {
 		state.Parts = append(state.Parts, PartState{
 			Name: c.part.Name, Process: c.process, Status: c.status, Address: c.command.Address, Detail: c.detail, Log: c.logFile,
 		})
 	}
-	return writeJSON(s.env.file(stateFile), state)
+	return writeJSON(s.file(stateFile), state)
 }

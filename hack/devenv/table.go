@@ -13,6 +13,12 @@ func (r Report) WriteTable(out io.Writer, dir string) error {
 	if r.Condition == Down {
 		return nil
 	}
+	switch r.State.Node {
+	case Real:
+		fmt.Fprintln(out, "Pods run in real containers.")
+	case Simulated:
+		fmt.Fprintln(out, "Pods are simulated.")
+	}
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "PART\tPID\tSTATE\tADDRESS")
 	supervisor := PartRunning

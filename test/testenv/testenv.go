@@ -1,5 +1,5 @@
-// Package testenv gives a test a real API server, and where it asks for them controllers, simulated nodes and an SQS
-// emulator. It runs the development environment's supervisor as a child process: everything ends with the test process,
+// Package testenv gives a test a real API server, and where it asks for them controllers, nodes, which are simulated
+// unless it asks for a real one, and an SQS emulator. It runs the development environment's supervisor as a child process: everything ends with the test process,
 // however that ends.
 package testenv
 
@@ -27,7 +27,7 @@ const (
 	ControlPlane = "control-plane" // etcd and kube-apiserver
 	Controllers  = "controllers"   // kube-controller-manager
 	Scheduler    = "scheduler"     // kube-scheduler
-	Node         = "node"          // two simulated nodes
+	Node         = "node"          // two simulated nodes, or a real one
 	Queue        = "queue"         // the SQS emulator
 )
 
@@ -37,12 +37,22 @@ const (
 	ControllerManager = "kube-controller-manager"
 	KubeScheduler     = "kube-scheduler"
 	Etcd              = "etcd"
+	Kubelet           = "kubelet"    // of a real node
+	Containerd        = "containerd" // of a real node
+)
+
+// What devenvctl calls nodes.
+const (
+	simulated = "simulated"
+	realNode  = "real"
 )
 
 // Options choose what Start starts.
 type Options struct {
 	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: all.
 	Parts []string
+	// RealNode asks for a node whose Pods have containers; see [CanRunContainers]. Default: two simulated ones.
+	RealNode bool
 	// Timeout bounds Start, builds of missing programs included. Default: 30 minutes.
 	Timeout time.Duration
 	// Log gets what the supervisor says, builds included. Default: only a failed Start tells of it.
@@ -109,7 +119,10 @@ func (e *Environment) run(program string, options Options) error {
 	if err != nil {
 		return fmt.Errorf("making the supervisor's log: %w", err)
 	}
-	args := []string{"run", "--stop-with-stdin", "--fast", "--dir", e.Dir}
+	args := []string{"run", "--stop-with-stdin", "--fast", "--dir", e.Dir, "--node", simulated}
+	if options.RealNode {
+		args[len(args)-1] = realNode
+	}
 	if len(options.Parts) > 0 {
 		args = append(args, "--parts", strings.Join(options.Parts, ","))
 	}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -45,9 +47,11 @@ type flags struct {
 	dir   string
 	parts []string
 	fast  bool
+	node  string
 	root  string
 
 	layout devenv.Layout
+	choice devenv.Choice
 	groups []string
 }
 
@@ -72,6 +76,30 @@ func newCommand() *cobra.Command {
 func (f *flags) addParts(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.parts, "parts", nil,
 		"what to run: control-plane, controllers, scheduler, node, queue, or all (default all)")
+}
+
+func (f *flags) addNode(cmd *cobra.Command) {
+	wish := os.Getenv("NODE")
+	if wish == "" {
+		wish = string(devenv.Auto)
+	}
+	cmd.Flags().StringVar(&f.node, "node", wish, "what runs Pods: simulated, real (containers; needs Linux, root and some packages) or auto (also NODE=…)")
+}
+
+// choose chooses the node and says which, if there is to be one.
+func (f *flags) choose(out io.Writer) error {
+	wish := devenv.NodeKind(f.node)
+	if !slices.Contains(f.groups, devenv.Nodes) {
+		wish = devenv.Simulated
+	}
+	var err error
+	if f.choice, err = devenv.ChooseNode(wish); err != nil {
+		return err
+	}
+	if slices.Contains(f.groups, devenv.Nodes) {
+		fmt.Fprintln(out, f.choice.Why)
+	}
+	return nil
 }
 
 func (f *flags) addFast(cmd *cobra.Command) {
@@ -112,7 +140,10 @@ func buildCommand(f *flags) *cobra.Command {
 		Short: "Build what is missing, without starting anything",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			stages := f.layout.Plan(f.groups, nil)
+			if err := f.choose(cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			stages := f.layout.Plan(f.groups, f.choice.Node)
 			if len(stages) == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "All programs of the development environment are built.")
 			}
@@ -120,6 +151,7 @@ func buildCommand(f *flags) *cobra.Command {
 		},
 	}
 	f.addParts(cmd)
+	f.addNode(cmd)
 	return cmd
 }
 

@@ -33,10 +33,18 @@ pause or resume and the name of a part. The answer on standard output is a line 
 					readLines(ctx, cmd.InOrStdin(), lines)
 				}()
 			}
-			if err := f.layout.Build(ctx, f.layout.Plan(f.groups, nil), log); err != nil {
+			// One that was wished for was said by whoever did.
+			said := log
+			if devenv.NodeKind(f.node) != devenv.Auto {
+				said = io.Discard
+			}
+			if err := f.choose(said); err != nil {
 				return err
 			}
-			options := devenv.Options{Layout: f.layout, Dir: f.dir, Groups: f.groups, Fast: f.fast, Log: log}
+			if err := f.layout.Build(ctx, f.layout.Plan(f.groups, f.choice.Node), log); err != nil {
+				return err
+			}
+			options := devenv.Options{Layout: f.layout, Dir: f.dir, Groups: f.groups, Fast: f.fast, Node: f.choice.Node, Log: log}
 			return devenv.Run(ctx, options, func(s *devenv.Supervisor) {
 				for {
 					select {
@@ -51,6 +59,7 @@ pause or resume and the name of a part. The answer on standard output is a line 
 	}
 	cmd.Flags().BoolVar(&stopWithStdin, "stop-with-stdin", false, "end with standard input and take commands on it")
 	f.addParts(cmd)
+	f.addNode(cmd)
 	f.addFast(cmd)
 	return cmd
 }

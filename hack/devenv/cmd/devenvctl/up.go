@@ -20,6 +20,7 @@ func upCommand(f *flags) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return up(cmd, f) },
 	}
 	f.addParts(cmd)
+	f.addNode(cmd)
 	f.addFast(cmd)
 	return cmd
 }
@@ -32,6 +33,9 @@ func up(cmd *cobra.Command, f *flags) error {
 	}
 	switch report.Condition {
 	case devenv.Up:
+		if wish := devenv.NodeKind(f.node); wish != devenv.Auto && report.State.Node != "" && wish != report.State.Node {
+			return fmt.Errorf("it is up already, with a node that is %s, not %s; end it first: devenvctl down --dir %s", report.State.Node, wish, f.dir)
+		}
 		fmt.Fprintf(out, "It is up already (%s).\n", strings.Join(report.State.Groups, ", "))
 		howToUse(cmd, f)
 		return nil
@@ -50,14 +54,17 @@ func up(cmd *cobra.Command, f *flags) error {
 		}
 	}
 	// Here, where the user sees it: the supervisor would do it unseen.
-	if err := f.layout.Build(cmd.Context(), f.layout.Plan(f.groups, nil), out); err != nil {
+	if err := f.choose(out); err != nil {
+		return err
+	}
+	if err := f.layout.Build(cmd.Context(), f.layout.Plan(f.groups, f.choice.Node), out); err != nil {
 		return err
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	args := []string{"run", "--root", f.root, "--dir", f.dir, "--parts", strings.Join(f.groups, ",")}
+	args := []string{"run", "--root", f.root, "--dir", f.dir, "--parts", strings.Join(f.groups, ","), "--node", string(f.choice.Node.Kind())}
 	if f.fast {
 		args = append(args, "--fast")
 	}
