@@ -67,6 +67,12 @@ devenv-status: $(DEVENV) ## Tell what of the development environment runs.
 devenv-shell: $(DEVENV) ## Open a shell with the development environment's variables.
 	@$(DEVENV) shell
 
+.PHONY: devenv-deploy
+# The node and the Secret are those of the environment: this leads to no other cluster.
+devenv-deploy: build $(DEVENV) ## Install the operator in the development environment, as Pods of its real node.
+	@$(DEVENV) pack --name=queuebinding:dev --program=$(MANAGER) --out=$(BIN)/queuebinding.tar
+	@$(DEVENV) deploy $(BIN)/queuebinding.tar
+
 .PHONY: run
 # Another cluster's API server cannot reach this machine: there, the annotation does.
 run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.

@@ -41,6 +41,7 @@ type certificates struct {
 	controller keyPair
 	scheduler  keyPair
 	node       keyPair // kwok's, which plays all nodes
+	services   keyPair // of what stands in for kube-proxy
 	realNode   keyPair // the kubelet's, with a node's rights only
 	kubelet    keyPair // the API server's towards kubelets
 	proxy      keyPair // the API server's towards aggregated API servers
@@ -76,6 +77,7 @@ func newCertificates(dir string, network Network) (*certificates, error) {
 		{&c.controller, c.ca, "kube-controller-manager", template{name: "system:kube-controller-manager", group: "system:masters"}},
 		{&c.scheduler, c.ca, "kube-scheduler", template{name: "system:kube-scheduler", group: "system:masters"}},
 		{&c.node, c.ca, "node", template{name: "devenv-node", group: "system:masters"}},
+		{&c.services, c.ca, "services", template{name: "devenv-services", group: "system:masters"}},
 		{&c.realNode, c.ca, "kubelet", template{name: "system:node:" + realNodeName, group: "system:nodes"}},
 		{&c.kubelet, c.ca, "kubelet-client", template{name: "kube-apiserver-kubelet-client", group: "system:masters"}},
 		{&c.proxy, c.proxyCA, "front-proxy-client", template{name: proxyClientName}},

@@ -13,17 +13,20 @@ const Region = "eu-west-1"
 type variable struct{ name, value string }
 
 // variables returns what a client of the environment needs besides PATH.
-func variables(kubeconfig, sqsEndpoint string, node NodeKind) []variable {
+func variables(access Access) []variable {
 	var vars []variable
-	if node != "" {
-		vars = append(vars, variable{"DEVENV_NODE", string(node)})
+	if access.Node != "" {
+		vars = append(vars, variable{"DEVENV_NODE", string(access.Node)})
 	}
-	if kubeconfig != "" {
-		vars = append(vars, variable{"KUBECONFIG", kubeconfig})
+	if access.PodSQSEndpoint != "" {
+		vars = append(vars, variable{"DEVENV_POD_SQS_ENDPOINT", access.PodSQSEndpoint})
 	}
-	if sqsEndpoint != "" {
+	if access.Kubeconfig != "" {
+		vars = append(vars, variable{"KUBECONFIG", access.Kubeconfig})
+	}
+	if access.SQSEndpoint != "" {
 		vars = append(vars,
-			variable{"AWS_ENDPOINT_URL_SQS", sqsEndpoint},
+			variable{"AWS_ENDPOINT_URL_SQS", access.SQSEndpoint},
 			variable{"AWS_REGION", Region},
 			// The emulator takes any; real ones must not go there.
 			variable{"AWS_ACCESS_KEY_ID", "devenv"},

@@ -20,7 +20,7 @@ func TestEnvScriptSurvivesAnyPath(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "env")
-			script := envScript(variables(dir, "http://127.0.0.1:1", Real), []string{dir})
+			script := envScript(variables(Access{Kubeconfig: dir, SQSEndpoint: "http://127.0.0.1:1", Node: Real}), []string{dir})
 			if err := writeFile(file, []byte(script)); err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +48,7 @@ func TestVariablesNameOnlyWhatRuns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var names []string
-			for _, v := range variables(test.kubeconfig, test.endpoint, "") {
+			for _, v := range variables(Access{Kubeconfig: test.kubeconfig, SQSEndpoint: test.endpoint}) {
 				names = append(names, v.name)
 			}
 			if got := strings.Join(names, " "); got != test.want {

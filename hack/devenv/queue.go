@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // nodePackages are the npm packages that hold Node's program, by operating system and architecture.
@@ -51,6 +52,14 @@ func queuePart() Part {
 			return env.answers(ctx, env.queueURL+"/health", "ok")
 		},
 	}
+}
+
+// podQueueURL is where Pods reach the queue: what listens on loopback only is published at the node's address.
+func (e *Environment) podQueueURL() string {
+	if e.queueURL == "" || !e.network.Address.IsValid() {
+		return ""
+	}
+	return strings.Replace(e.queueURL, "127.0.0.1", e.network.Address.String(), 1)
 }
 
 // queueInstalled tells whether the emulator is there, in the version that the checkout asks for.

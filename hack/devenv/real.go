@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/queuebinding/queuebinding/hack/devenv/image"
 	"github.com/queuebinding/queuebinding/hack/devenv/machine"
@@ -34,7 +35,56 @@ func (r *realNode) Claim(dir string) (Network, error) {
 	return Network{Address: r.claim.Address(), Services: r.claim.Services()}, nil
 }
 
-func (r *realNode) Parts() []Part { return []Part{r.containerdPart(), r.kubeletPart()} }
+func (r *realNode) Parts() []Part {
+	return []Part{r.servicesPart(), r.containerdPart(), r.kubeletPart()}
+}
+
+// servicesPart stands in for kube-proxy: see package services.
+func (r *realNode) servicesPart() Part {
+	const name = "services"
+	return Part{
+		Name: name,
+		Prepare: func(env *Environment) (Command, error) {
+			program, err := os.Executable()
+			if err != nil {
+				return Command{}, fmt.Errorf("finding this program: %w", err)
+			}
+			kubeconfig, err := env.login(name, env.certificates.services)
+			if err != nil {
+				return Command{}, err
+			}
+			args := []string{"services", "--root=" + env.Layout.Root, "--dir=" + env.Dir, "--kubeconfig=" + kubeconfig}
+			for _, url := range []string{env.apiURL, env.queueURL} {
+				if url != "" {
+					args = append(args, "--publish="+url[strings.LastIndex(url, ":")+1:])
+				}
+			}
+			return Command{Path: program, Args: args}, nil
+		},
+		Ready: func(ctx context.Context, env *Environment) error {
+			// The API server's own Service, as Pods reach it.
+			return env.answers(ctx, "https://"+env.network.apiServiceIP().String()+"/readyz", "ok")
+		},
+	}
+}
+
+// load gives the images of an archive to the real node of the environment in dir.
+func load(ctx context.Context, dir, archive string) error {
+	claims, err := machine.Find(dir)
+	if err != nil {
+		return err
+	}
+	programs, missing := machine.FindPrograms()
+	if len(claims) != 1 || len(missing) > 0 {
+		return fmt.Errorf("no real node runs in %s", dir)
+	}
+	node := &realNode{programs: programs, claim: claims[0]}
+	return node.load(ctx, archive)
+}
+
+func (r *realNode) load(ctx context.Context, archive string) error {
+	return r.ctr(ctx, "--namespace=k8s.io", "images", "import", "--snapshotter=native", archive)
+}
 
 const containerdConfiguration = `version = 2
 root = %[1]q
@@ -97,7 +147,7 @@ func (r *realNode) containerdPart() Part {
 			if err := r.ctr(ctx, "version"); err != nil {
 				return err
 			}
-			return r.ctr(ctx, "--namespace=k8s.io", "images", "import", "--snapshotter=native", r.images())
+			return r.load(ctx, r.images())
 		},
 	}
 }

@@ -56,10 +56,12 @@ type State struct {
 
 // Access is what a client of a ready environment needs. It exists only while the environment is ready.
 type Access struct {
-	Kubeconfig  string   `json:"kubeconfig,omitempty"`
-	SQSEndpoint string   `json:"sqsEndpoint,omitempty"`
-	Node        NodeKind `json:"node,omitempty"`
-	Env         []string `json:"env"`
+	Kubeconfig  string `json:"kubeconfig,omitempty"`
+	SQSEndpoint string `json:"sqsEndpoint,omitempty"`
+	// PodSQSEndpoint is the queue as Pods of a real node reach it.
+	PodSQSEndpoint string   `json:"podSQSEndpoint,omitempty"`
+	Node           NodeKind `json:"node,omitempty"`
+	Env            []string `json:"env"`
 }
 
 // Condition sums a state directory up.

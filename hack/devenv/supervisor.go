@@ -366,7 +366,13 @@ func (s *Supervisor) end() error {
 
 // publish writes what clients need, last of all the marker that says so.
 func (s *Supervisor) publish() error {
-	vars := variables(s.env.kubeconfig(), s.env.queueURL, s.nodeKind())
+	access := Access{
+		Kubeconfig:     s.env.kubeconfig(),
+		SQSEndpoint:    s.env.queueURL,
+		PodSQSEndpoint: s.env.podQueueURL(),
+		Node:           s.nodeKind(),
+	}
+	vars := variables(access)
 	// Last what `make build` builds: kubectl finds its plugin there.
 	path := []string{filepath.Dir(s.env.Layout.Asset("kubectl")), s.env.Layout.Tools, filepath.Join(s.env.Layout.Root, "bin")}
 	if err := writeFile(s.env.file(envFile), []byte(envScript(vars, path))); err != nil {
@@ -379,12 +385,8 @@ func (s *Supervisor) publish() error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(s.env.file(accessFile), Access{
-		Kubeconfig:  s.env.kubeconfig(),
-		SQSEndpoint: s.env.queueURL,
-		Node:        s.nodeKind(),
-		Env:         environ(vars, path),
-	})
+	access.Env = environ(vars, path)
+	return writeJSON(s.env.file(accessFile), access)
 }
 
 func (s *Supervisor) record() error {

@@ -85,3 +85,19 @@ func TestArchiveNamesItsImages(t *testing.T) {
 		t.Errorf("left %q behind (%v)", left, err)
 	}
 }
+
+func TestFullName(t *testing.T) {
+	for short, want := range map[string]string{
+		"queuebinding:dev":           "docker.io/library/queuebinding:dev",
+		"me/queuebinding":            "docker.io/me/queuebinding:latest",
+		"example.com:5000/a/b:1":     "example.com:5000/a/b:1",
+		"docker.io/library/alpine:3": "docker.io/library/alpine:3",
+	} {
+		if got, err := FullName(short); err != nil || got != want {
+			t.Errorf("%s: got %q (%v), want %q", short, got, err, want)
+		}
+	}
+	if _, err := FullName("No Name"); err == nil {
+		t.Error("nonsense was accepted")
+	}
+}

@@ -69,7 +69,8 @@ func newCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&f.dir, "dir", "", "state directory (default bin/devenv in the repository)")
 	root.PersistentFlags().StringVar(&f.root, "root", "", "the repository (default: the one that holds this program, or the working directory)")
-	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f))
+	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f), nodeCommand(&f),
+		packCommand(), deployCommand(&f), servicesCommand(&f))
 	return root
 }
 
@@ -151,6 +152,23 @@ func buildCommand(f *flags) *cobra.Command {
 		},
 	}
 	f.addParts(cmd)
+	f.addNode(cmd)
+	return cmd
+}
+
+func nodeCommand(f *flags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Tell which node an environment would get here, and why; fails where the wished one cannot run",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			choice, err := devenv.ChooseNode(devenv.NodeKind(f.node))
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", choice.Node.Kind(), choice.Why)
+			}
+			return err
+		},
+	}
 	f.addNode(cmd)
 	return cmd
 }

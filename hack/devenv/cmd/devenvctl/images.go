@@ -1,0 +1,44 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/queuebinding/queuebinding/hack/devenv"
+	"github.com/queuebinding/queuebinding/hack/devenv/image"
+)
+
+func packCommand() *cobra.Command {
+	var name, program, out string
+	cmd := &cobra.Command{
+		Use:   "pack",
+		Short: "Pack a static program into an image, as an OCI archive, without a container engine",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			packed, err := image.Program(name, program)
+			if err != nil {
+				return err
+			}
+			return image.WriteArchive(out, packed)
+		},
+	}
+	for flag, into := range map[string]*string{"name": &name, "program": &program, "out": &out} {
+		cmd.Flags().StringVar(into, flag, "", map[string]string{
+			"name": "name of the image", "program": "path of the program, which is the entrypoint", "out": "path of the archive",
+		}[flag])
+		if err := cmd.MarkFlagRequired(flag); err != nil {
+			panic(err) // the flag was added above
+		}
+	}
+	return cmd
+}
+
+func deployCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "deploy ARCHIVE",
+		Short: "Install the operator in a running environment, as Pods of its real node, with the image in an OCI archive",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return devenv.Deploy(cmd.Context(), f.layout, f.dir, args[0], cmd.OutOrStdout())
+		},
+	}
+}

@@ -1,0 +1,44 @@
+package image
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// nonRoot is the user of the operator's Dockerfile.
+const nonRoot = "65532:65532"
+
+// Program is an image with one static program, which runs without root. What the Dockerfile builds differs in its base:
+// this one has no certificates of the world's authorities, and so reaches no service by HTTPS but those whose
+// certificates it is given.
+func Program(imageName, path string) (Image, error) {
+	full, err := FullName(imageName)
+	if err != nil {
+		return Image{}, err
+	}
+	inside := "/" + filepath.Base(path)
+	return Image{
+		Names: []string{full},
+		Files: []File{
+			{Path: inside, Mode: 0o755, Source: path},
+			{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
+		},
+		Entrypoint: []string{inside},
+		User:       nonRoot,
+	}, nil
+}
+
+// FullName is the name of an image as the kubelet asks the container runtime for it: with the registry that a short one
+// means, and its tag.
+func FullName(short string) (string, error) {
+	reference, err := name.ParseReference(short)
+	if err != nil {
+		return "", fmt.Errorf("reading the name of an image: %w", err)
+	}
+	// The library calls Docker's registry by its other name.
+	return strings.Replace(reference.Name(), name.DefaultRegistry+"/", "docker.io/", 1), nil
+}
