@@ -146,10 +146,17 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated
 	@$(DEVENV) build
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
 	@echo 'Testing the main module'
 	@go test -timeout=20m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'
 	@go test -C hack/devenv -timeout=20m $(TESTFLAGS) ./...
+
+.PHONY: e2e
+e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real node. It needs Linux, root and some packages.
+	@$(DEVENV) node --node=real
+	@$(DEVENV) build --node=real
+	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
 
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.

@@ -40,7 +40,7 @@ snapshot() {
 
 kustomizations() {
   local dir
-  for dir in config/default config/samples config/prometheus config/network-policy; do
+  for dir in config/default config/samples config/prometheus config/network-policy hack/devenv/operator; do
     bin/tools/kustomize build "$dir" >/dev/null || fail "$dir does not build"
   done
 }

@@ -20,6 +20,10 @@ const downGrace = 45 * time.Second
 // outlived it. It then removes dir. It does nothing where nothing is.
 func TakeDown(dir string, out io.Writer) error {
 	if !isStateDir(dir) {
+		// Somebody may have removed the directory, which does not end a node.
+		if err := machine.Release(dir); err != nil {
+			return err
+		}
 		fmt.Fprintf(out, "Nothing runs in %s.\n", dir)
 		return nil
 	}

@@ -26,6 +26,8 @@ containerRuntimeEndpoint: %[7]q
 podLogsDir: %[8]q
 volumePluginDir: %[9]q
 resolvConf: %[10]q
+# Nobody listens there, in no Pod. Without an address each Pod would get a warning that it is missing.
+clusterDNS: [127.0.0.1]
 cgroupDriver: cgroupfs
 cgroupRoot: %[11]q
 # Machines of both kinds are in use.

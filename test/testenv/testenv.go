@@ -51,7 +51,7 @@ const (
 type Options struct {
 	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: all.
 	Parts []string
-	// RealNode asks for a node whose Pods have containers; see [CanRunContainers]. Default: two simulated ones.
+	// RealNode asks for a node whose Pods have containers; see [NeedContainers]. Default: two simulated ones.
 	RealNode bool
 	// Timeout bounds Start, builds of missing programs included. Default: 30 minutes.
 	Timeout time.Duration
@@ -227,7 +227,7 @@ func (e *Environment) tell(verb, name string) error {
 }
 
 // stopTimeout bounds how long the supervisor may take to end its parts.
-const stopTimeout = 30 * time.Second
+const stopTimeout = time.Minute
 
 // Stop ends all processes and removes the state. Calling it again is harmless.
 func (e *Environment) Stop() error {
@@ -247,6 +247,9 @@ func (e *Environment) end() error {
 	case <-time.After(stopTimeout):
 		failure = errors.Join(fmt.Errorf("the environment did not end within %s\n%s", stopTimeout, tail(e.log)), e.supervisor.Process.Kill())
 		<-e.ended
+	}
+	if failure != nil {
+		failure = errors.Join(failure, e.clear())
 	}
 	if os.Getenv("TESTENV_KEEP") != "" {
 		return failure

@@ -1,0 +1,234 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+// A request of the operator's, as the API server recorded it.
+type request struct{ verb, group, resource, namespace, name, path string }
+
+func (r request) String() string {
+	if r.resource == "" {
+		return r.verb + " " + r.path
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s in %q", r.right(), r.name, r.namespace))
+}
+
+// right is what a rule has to grant for it.
+func (r request) right() string { return r.verb + " " + r.resource + "." + r.group }
+
+// requests are all of the operator's, the refused ones and the others.
+func requests() (allowed, forbidden []request) {
+	GinkgoHelper()
+	logs, err := filepath.Glob(filepath.Join(environment.Dir, "audit*.log"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(logs).NotTo(BeEmpty())
+	for _, path := range logs {
+		log, err := os.Open(path)
+		Expect(err).NotTo(HaveOccurred())
+		defer log.Close()
+		lines := bufio.NewReader(log)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if errors.Is(err, io.EOF) {
+				break // what may be there of a line is still being written
+			}
+			Expect(err).NotTo(HaveOccurred())
+			var event struct {
+				User       struct{ Username string }
+				Verb       string
+				RequestURI string
+				ObjectRef  struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+				// Of what was asked for, not of how it went: a webhook may refuse too.
+				Annotations map[string]string
+			}
+			Expect(json.Unmarshal(line, &event)).To(Succeed())
+			if event.User.Username != "system:serviceaccount:"+system+":"+account {
+				continue
+			}
+			r := request{event.Verb, event.ObjectRef.APIGroup, event.ObjectRef.Resource, event.ObjectRef.Namespace, event.ObjectRef.Name, event.RequestURI}
+			if event.ObjectRef.Subresource != "" {
+				r.resource += "/" + event.ObjectRef.Subresource
+			}
+			if event.Annotations["authorization.k8s.io/decision"] == "forbid" {
+				forbidden = append(forbidden, r)
+			} else {
+				allowed = append(allowed, r)
+			}
+		}
+	}
+	return allowed, forbidden
+}
+
+// rights are what the cluster grants the operator's account by rules for it.
+func rights(ctx context.Context) []string {
+	GinkgoHelper()
+	isOurs := func(subject rbacv1.Subject) bool {
+		return subject.Kind == rbacv1.ServiceAccountKind && subject.Namespace == system && subject.Name == account
+	}
+	var rules []rbacv1.PolicyRule
+	addRules := func(namespace string, ref rbacv1.RoleRef) {
+		if ref.Kind == "Role" {
+			role := &rbacv1.Role{}
+			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, role)).To(Succeed())
+			rules = append(rules, role.Rules...)
+			return
+		}
+		role := &rbacv1.ClusterRole{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: ref.Name}, role)).To(Succeed())
+		rules = append(rules, role.Rules...)
+	}
+	everywhere := &rbacv1.ClusterRoleBindingList{}
+	Expect(k8s.List(ctx, everywhere)).To(Succeed())
+	for _, binding := range everywhere.Items {
+		if slices.ContainsFunc(binding.Subjects, isOurs) {
+			addRules("", binding.RoleRef)
+		}
+	}
+	inNamespaces := &rbacv1.RoleBindingList{}
+	Expect(k8s.List(ctx, inNamespaces)).To(Succeed())
+	for _, binding := range inNamespaces.Items {
+		if slices.ContainsFunc(binding.Subjects, isOurs) {
+			addRules(binding.Namespace, binding.RoleRef)
+		}
+	}
+	var granted []string
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					granted = append(granted, request{verb: verb, group: group, resource: resource}.right())
+				}
+			}
+		}
+	}
+	slices.Sort(granted)
+	return slices.Compact(granted)
+}
+
+// needless are rights that this suite never uses, and why they are granted all the same.
+var needless = []string{
+	// The first reading of a watch; an API server that cannot send it in the watch is asked for it by a list.
+	"list apiservices.apiregistration.k8s.io",
+	"list configmaps.",
+	"list queuebindings.queuebinding.dev",
+	"list secrets.",
+	// Asked about by an admission plugin that few clusters run, on behalf of whoever sets an owner.
+	"update queuebindings/finalizers.queuebinding.dev",
+}
+
+// taken is the namespace of the test that takes a right away.
+var taken string
+
+var _ = Describe("The operator's rights", func() {
+	It("are missed when one is gone: in its status, and in the audit log that this suite goes by", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		taken = w.namespace
+		binding := w.binding(ctx, busybox("true"), func(b *v1alpha1.QueueBinding) { b.Spec.Message.Delivery = v1alpha1.DeliverFile })
+		Eventually(status(ctx, binding)).Should(counts(0, 0, 0))
+
+		role := &rbacv1.ClusterRole{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: "queuebinding-manager-role"}, role)).To(Succeed())
+		whole := role.DeepCopy()
+		role.Rules = slices.DeleteFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "secrets") })
+		Expect(role.Rules).To(HaveLen(len(whole.Rules) - 1))
+		Expect(k8s.Patch(ctx, role, client.MergeFrom(whole))).To(Succeed())
+		restore := func(ctx context.Context) {
+			GinkgoHelper()
+			current := &rbacv1.ClusterRole{}
+			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(role), current)).To(Succeed())
+			current.Rules = whole.Rules
+			Expect(k8s.Update(ctx, current)).To(Succeed())
+		}
+		DeferCleanup(func(ctx SpecContext) { restore(ctx) })
+
+		w.send(ctx, "x", nil)
+		Eventually(func() []string {
+			_, forbidden := requests()
+			var said []string
+			for _, r := range forbidden {
+				said = append(said, r.String())
+			}
+			return said
+		}).Should(ContainElement(And(HavePrefix("create secrets. "), HaveSuffix(" in %q", taken))))
+		Eventually(status(ctx, binding)).Should(HaveField("Conditions", ContainElement(And(
+			HaveField("Type", v1alpha1.ConditionReady), HaveField("Reason", v1alpha1.ReasonForbidden)))))
+
+		restore(ctx)
+		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
+		Eventually(w.numbers(ctx)).Should(Equal(empty))
+	})
+
+	It("do not suffice for more than the work", func() {
+		as := "--as=system:serviceaccount:" + system + ":" + account
+		for _, args := range [][]string{
+			{"list", "secrets", "-A"}, {"create", "pods"}, {"delete", "namespaces"}, {"create", "queuebindings"}, {"delete", "queuebindings"},
+			{"update", "deployments", "-n", system}, {"create", "clusterrolebindings"},
+		} {
+			answer, _ := kubectlCommand(append([]string{"auth", "can-i", as}, args...)...).CombinedOutput() // no is an exit code
+			Expect(string(answer)).To(HaveSuffix("no\n"), strings.Join(args, " "))
+		}
+	})
+})
+
+var unused []string
+
+// Whatever the specs did, they did it through the operator in the cluster.
+var _ = AfterSuite(func(ctx SpecContext) {
+	if k8s == nil {
+		return // it did not get as far
+	}
+	allowed, forbidden := requests()
+	forbidden = slices.DeleteFunc(forbidden, func(r request) bool {
+		return taken != "" && r.namespace == taken && strings.HasPrefix(r.resource, "secrets")
+	})
+	Expect(forbidden).To(BeEmpty(), "the operator asked for what its manifests do not allow")
+	Expect(allowed).NotTo(BeEmpty(), "the audit log does not know the operator")
+	unused = rights(ctx)
+	for _, r := range allowed {
+		unused = slices.DeleteFunc(unused, func(right string) bool { return right == r.right() })
+	}
+})
+
+// A rule that nothing uses could go missing without a test that fails.
+var _ = ReportAfterSuite("Every right was used", func(report types.Report) {
+	ran := func(spec types.SpecReport) bool { return spec.State.Is(types.SpecStatePassed) }
+	if !slices.ContainsFunc(report.SpecReports, func(spec types.SpecReport) bool { return !ran(spec) }) {
+		Expect(unused).To(ConsistOf(needless))
+	}
+})
+
+var _ = Describe("The operator's Pods", func() {
+	It("run as their manifest says, under what the namespace enforces", func(ctx SpecContext) {
+		Eventually(operators).WithArguments(ctx).Should(HaveLen(2))
+		for _, name := range operators(ctx) {
+			pod := &corev1.Pod{}
+			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: system, Name: name}, pod)).To(Succeed())
+			Expect(pod.Spec.ServiceAccountName).To(Equal(account))
+			Expect(pod.Spec.Containers[0].LivenessProbe).NotTo(BeNil())
+			Expect(pod.Status.ContainerStatuses[0].RestartCount).To(BeZero())
+		}
+		namespace := &corev1.Namespace{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: system}, namespace)).To(Succeed())
+		Expect(namespace.Labels).To(HaveKeyWithValue("pod-security.kubernetes.io/enforce", "restricted"))
+		Expect(kubectl("get", "apiservice", "v1alpha1.subresources.queuebinding.dev", "-o=jsonpath={.spec.service.name} {.spec.insecureSkipTLSVerify}")).To(Equal("queuebinding-apiserver "))
+	})
+})
