@@ -166,6 +166,11 @@ crash: ## Kill the operator before and after each of its requests and see that n
 soak: ## Break everything at once under load, by a plan made of SEED=1, for MINUTES=3, and see that nothing is lost or doubled.
 	@go run ./test/soak -seed=$(or $(SEED),1) -minutes=$(or $(MINUTES),3)
 
+.PHONY: bench
+bench: ## Measure the operator against a bare client and write bin/bench.json. QUICK=1 takes two minutes, PROFILES=dir writes profiles, ONLY=drain,idle chooses.
+	@go build -o $(BIN)/bench ./test/bench
+	@$(BIN)/bench $(if $(QUICK),-quick) $(if $(PROFILES),-profiles='$(PROFILES)') $(if $(ONLY),-only='$(ONLY)')
+
 ##@ Install
 
 .PHONY: install

@@ -61,7 +61,9 @@ type options struct {
 	metricsAddress string
 	metricsSecure  bool
 	probeAddress   string
+	pprofAddress   string
 	leaderElect    bool
+	leaseNamespace string
 	// apiserver.BindAddress "0" turns the aggregated API off.
 	apiserver apiserver.Options
 }
@@ -72,6 +74,8 @@ func main() {
 	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
+	flag.StringVar(&o.leaseNamespace, "leader-election-namespace", "", "Namespace of the Lease. Default: the operator's own; outside a cluster it has to be given.")
+	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
 	flag.StringVar(&o.apiserver.Namespace, "apiserver-namespace", ownNamespace(), "Namespace of the Secret that holds the certificate of the requeue subresource.")
 	flag.BoolVar(&o.apiserver.RegisterLocally, "apiserver-register-locally", false, "Outside the cluster, on the machine of its API server: register the requeue subresource with it, until the operator ends.")
@@ -109,8 +113,10 @@ func run(o options) error {
 		Scheme:                        scheme,
 		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.leaseNamespace,
 		LeaderElectionReleaseOnCancel: true, // run ends with the manager, so that nobody works on without the Lease
 		GracefulShutdownTimeout:       new(shutdownTimeout),
 		Cache: cache.Options{

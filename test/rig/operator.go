@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -53,6 +54,12 @@ func (c *Cluster) OpenWay(name, namespace string, decide faultproxy.Decide) (*Wa
 	return way, nil
 }
 
+// DirectWay leads an operator to its servers without proxies, which would cost time. More of the environment wins over
+// what the cluster says.
+func (c *Cluster) DirectWay(name string, more ...string) *Way {
+	return &Way{name: name, env: slices.Concat(os.Environ(), c.Env, more)}
+}
+
 // Close ends the proxies.
 func (w *Way) Close() error {
 	var errs []error
@@ -91,6 +98,12 @@ func (o *Operator) Kill() {
 	_ = o.process.Process.Signal(syscall.SIGKILL)
 	<-o.ended
 }
+
+// Terminate ends the operator as Kubernetes does, and does not wait for its end.
+func (o *Operator) Terminate() error { return o.process.Process.Signal(syscall.SIGTERM) }
+
+// PID is the operator's process ID.
+func (o *Operator) PID() int { return o.process.Process.Pid }
 
 // Freeze halts the operator without ending it, as a suspended machine does.
 func (o *Operator) Freeze() error { return o.process.Process.Signal(syscall.SIGSTOP) }

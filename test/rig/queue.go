@@ -3,13 +3,18 @@ package rig
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // Queue is a queue as a producer sees it, and one who may look inside the emulator.
@@ -56,6 +61,32 @@ func (q *Queue) Send(ctx context.Context, body string) (string, error) {
 		return "", fmt.Errorf("sending to queue %s: %w", q.Name, err)
 	}
 	return aws.ToString(output.MessageId), nil
+}
+
+// sendersAtATime is how many batches SendAll has under way.
+const sendersAtATime = 4
+
+// SendAll sends messages in batches, in no order.
+func (q *Queue) SendAll(ctx context.Context, bodies []string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(sendersAtATime)
+	for batch := range slices.Chunk(bodies, 10) {
+		group.Go(func() error {
+			entries := make([]types.SendMessageBatchRequestEntry, len(batch))
+			for i := range batch {
+				entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: &batch[i]}
+			}
+			output, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
+			if err == nil && len(output.Failed) > 0 {
+				err = errors.New(aws.ToString(output.Failed[0].Message))
+			}
+			if err != nil {
+				return fmt.Errorf("sending to queue %s: %w", q.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // Held is a message that a queue holds, visible or not.

@@ -36,13 +36,13 @@ func main() {
 	}
 }
 
-// election has the operator take part in leader election outside a cluster, where no Pod tells where its Lease lives,
-// and with a Lease short enough for many changes of leader. Nothing else differs from the operator as it is shipped.
+// election has the operator's Lease be short enough for many changes of leader. Nothing else differs from the operator as it
+// is shipped.
 var election = rig.Edit{
 	File: "cmd/main.go",
 	Old:  "LeaderElectionID:              leaseName,\n",
 	New: "LeaderElectionID:              leaseName,\n" +
-		`LeaderElectionNamespace: "default", LeaseDuration: new(6 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(time.Second),` + "\n",
+		`LeaseDuration: new(6 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(time.Second),` + "\n",
 }
 
 // edits are those of the operator that is soaked.

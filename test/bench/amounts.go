@@ -1,0 +1,48 @@
+package main
+
+import "time"
+
+// amounts are how much is measured.
+type amounts struct {
+	// drains is how often either side drains drained messages.
+	drains, drained int
+	// samples is how many single messages are timed on either side, slots how many times a slot gets free.
+	samples, slots int
+	// bursts is how often either side gets a hundred messages at once.
+	bursts int
+	// each is how many messages each of the bindings has that drain at once.
+	each int
+	// counted is how many messages pass while requests are counted.
+	counted int
+	// idle is how many bindings have nothing to do, for idleFor.
+	idle    int
+	idleFor time.Duration
+	// kept is how many Jobs one binding keeps, and waiting how many messages wait behind them.
+	kept, waiting int
+	// churn is how many of them go, one by one, while the status is refreshed.
+	churn int
+	// neighbours is how many idle bindings are beside the busy one while leaders change. A leader waits for the answers to
+	// their long polls.
+	neighbours int
+}
+
+var full = amounts{
+	drains: 3, drained: 5000,
+	samples: 100, slots: 20,
+	bursts:  10,
+	each:    250,
+	counted: 2000,
+	idle:    1000, idleFor: 65 * time.Second, // longer than all that an idle binding does by itself
+	kept: 10_000, waiting: 40_000, churn: 100,
+	neighbours: 1,
+}
+
+var small = amounts{
+	drains: 1, drained: 600,
+	samples: 8, slots: 3,
+	bursts:  2,
+	each:    20,
+	counted: 300,
+	idle:    100, idleFor: 10 * time.Second,
+	kept: 1000, waiting: 500, churn: 20,
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// measureDrain has the bare client and the operator take turns at a queue full of messages, and at being the first.
+func measureDrain(ctx context.Context, s *stage, r *report) error {
+	n := s.amounts.drained
+	return s.operate(ctx, "drain", func(o *operator) error {
+		var operator, bare, cores []float64
+		for round := range s.amounts.drains {
+			a, err := s.newArena(ctx, suspended)
+			if err != nil {
+				return err
+			}
+			byBare := func() error {
+				if err := a.bareQueue.SendAll(ctx, bodies(n)); err != nil {
+					return err
+				}
+				rate, err := s.timed(ctx, "bare client", n, a.bareOwner(), func() error { return a.bare.drain(ctx, n) })
+				bare = append(bare, rate)
+				return err
+			}
+			byOperator := func() error {
+				if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
+					return err
+				}
+				profiled := s.profileLater(ctx, o, "profile?seconds=5", "drain-cpu", round == 0)
+				before, began := o.cpu(), time.Now()
+				rate, err := s.timed(ctx, "operator", n, a.operator(), func() error { return a.release(ctx) })
+				operator = append(operator, rate)
+				cores = append(cores, (o.cpu()-before).Seconds()/time.Since(began).Seconds())
+				return errors.Join(err, <-profiled)
+			}
+			turns := []func() error{byBare, byOperator}
+			if round%2 == 1 {
+				slices.Reverse(turns)
+			}
+			for _, turn := range turns {
+				if err := errors.Join(turn(), s.settle(ctx)); err != nil {
+					return err
+				}
+			}
+			if err := a.clear(ctx); err != nil {
+				return err
+			}
+		}
+		what := fmt.Sprintf("drain of %d", n)
+		r.addRatio(what, median(operator), median(bare), "Jobs/s", atLeast(0.9))
+		r.add(what+", operator's CPU", median(cores), "cores", goalless)
+		r.add(what+", operator's memory at most", o.memory(true), "MiB", goalless)
+		return nil
+	})
+}
+
+// timed is how many Jobs per second an owner gets, from the moment at which do begins until it has n more.
+func (s *stage) timed(ctx context.Context, who string, n int, by owner, do func() error) (float64, error) {
+	before, began := usageOfAll(), time.Now()
+	had := len(s.sightings.of(by))
+	if err := do(); err != nil {
+		return 0, err
+	}
+	last, err := s.sightings.await(ctx, by, had+n)
+	if err != nil {
+		return 0, err
+	}
+	elapsed := last.Sub(began)
+	rate := float64(n) / elapsed.Seconds()
+	fmt.Printf("       %s: %d Jobs in %.2fs, %.0f/s; cores: %s\n", who, n, elapsed.Seconds(), rate, usageOfAll().since(before).over(time.Since(began)))
+	return rate, nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+// churnEvery is how often a Job goes while the status is refreshed.
+const churnEvery = 100 * time.Millisecond
+
+// measureKeep has one binding keep many Jobs, with more messages waiting than it may take, and then takes Jobs away.
+func measureKeep(ctx context.Context, s *stage, r *report) error {
+	return s.operate(ctx, "keep", func(o *operator) error {
+		kept, waiting := s.amounts.kept, s.amounts.waiting
+		a, err := s.newArena(ctx, func(b *v1alpha1.QueueBinding) {
+			b.Spec.Suspend = true
+			b.Spec.Concurrency.MaxActiveJobs = new(int32(kept))
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.queue.SendAll(ctx, bodies(kept+waiting)); err != nil {
+			return err
+		}
+		rate, err := s.timed(ctx, "operator", kept, a.operator(), func() error { return a.release(ctx) })
+		if err != nil {
+			return err
+		}
+		if err := s.await(ctx, a, "the status", func() string { return a.statusOf(ctx, kept) }); err != nil {
+			return err
+		}
+		// One that is not at its limit would take a message for each Job that goes.
+		before := a.binding.DeepCopy()
+		a.binding.Spec.Suspend = true
+		if err := s.Client.Patch(ctx, a.binding, client.MergeFrom(before)); err != nil {
+			return fmt.Errorf("suspending a binding: %w", err)
+		}
+		if err := s.settle(ctx); err != nil {
+			return err
+		}
+		what := fmt.Sprintf("one binding with %d Jobs", kept)
+		seen := len(s.sightings.of(a.operator()))
+		r.add(fmt.Sprintf("%s, %d waiting, Jobs over the limit", what, waiting), float64(seen-kept), "Jobs", atMost(0))
+		r.add(what+", filled", rate, "Jobs/s", goalless)
+		r.add(what+", resident memory", o.memory(false), "MiB", goalless)
+
+		n, mean, p99, cores, err := s.churn(ctx, o, a)
+		if err != nil {
+			return err
+		}
+		if err := s.await(ctx, a, "the status", func() string { return a.statusOf(ctx, kept-s.amounts.churn) }); err != nil {
+			return err
+		}
+		r.add(what+", status refreshes", n, "", goalless)
+		r.add(what+", status refresh, mean", mean, "ms", atMost(50))
+		r.add(what+", status refresh, p99 below", p99, "ms", atMost(50))
+		r.add(what+", CPU with ten events a second", cores, "cores", goalless)
+		if err := s.profile(ctx, o, "heap?gc=1", "keep-heap"); err != nil {
+			return err
+		}
+		return a.clear(ctx)
+	})
+}
+
+// churn deletes Jobs one by one and reads how long the operator's looks at the binding took meanwhile.
+func (s *stage) churn(ctx context.Context, o *operator, a *arena) (n, mean, p99, cores float64, err error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
+	if err := s.Client.List(ctx, list, client.InNamespace(a.namespace), client.MatchingLabels{v1alpha1.LabelBinding: a.binding.Name}, client.Limit(int64(s.amounts.churn))); err != nil {
+		return 0, 0, 0, 0, fmt.Errorf("listing Jobs: %w", err)
+	}
+	before, err := o.scrape(ctx)
+	if err != nil {
+		return 0, 0, 0, 0, err
+	}
+	cpu, began := o.cpu(), time.Now()
+	span := time.Duration(s.amounts.churn) * churnEvery
+	profiled := s.profileLater(ctx, o, fmt.Sprintf("profile?seconds=%.0f", span.Seconds()), "keep-cpu", true)
+	for i := range list.Items {
+		if err := s.Client.Delete(ctx, &list.Items[i], client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+			return 0, 0, 0, 0, fmt.Errorf("deleting a Job: %w", err)
+		}
+		time.Sleep(churnEvery)
+	}
+	elapsed := time.Since(began)
+	used := o.cpu() - cpu
+	if err := <-profiled; err != nil {
+		return 0, 0, 0, 0, err
+	}
+	after, err := o.scrape(ctx)
+	if err != nil {
+		return 0, 0, 0, 0, err
+	}
+	n, mean, p99 = looks(before, after)
+	return n, mean, p99, used.Seconds() / elapsed.Seconds(), nil
+}

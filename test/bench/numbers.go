@@ -1,0 +1,19 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+func median(numbers []float64) float64 { return quantile(numbers, 0.5) }
+
+// quantile is the smallest number that a share of them does not exceed.
+func quantile(numbers []float64, share float64) float64 {
+	if len(numbers) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(numbers))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/rig"
+)
+
+// plenty is a maxActiveJobs that nothing here reaches.
+const plenty = 10_000
+
+// stage is what all measurements share.
+type stage struct {
+	*rig.Cluster
+	amounts   amounts
+	program   string
+	profiles  string
+	sightings *sightings
+	stop      context.CancelFunc
+	arenas    int
+}
+
+func newStage(ctx context.Context, cluster *rig.Cluster, amounts amounts, profiles string) (*stage, error) {
+	program, err := cluster.Build("manager")
+	if err != nil {
+		return nil, err
+	}
+	if profiles != "" {
+		if err := os.MkdirAll(profiles, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	watching, stop := context.WithCancel(ctx)
+	sightings, err := newSightings(watching, cluster.Client)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &stage{Cluster: cluster, amounts: amounts, program: program, profiles: profiles, sightings: sightings, stop: stop}, nil
+}
+
+func (s *stage) close() { s.stop() }
+
+// operate runs an operator, as it is shipped, while do does something.
+func (s *stage) operate(ctx context.Context, name string, do func(*operator) error) error {
+	return s.operateBy(ctx, name, s.DirectWay("operator-"+name), do)
+}
+
+func (s *stage) operateBy(ctx context.Context, name string, way *rig.Way, do func(*operator) error, args ...string) error {
+	operator, err := s.startOperator(ctx, name, way, args...)
+	if err != nil {
+		return err
+	}
+	defer operator.Kill()
+	return do(operator)
+}
+
+// arena is a namespace with a binding and its queue, and another queue for the bare client.
+type arena struct {
+	stage     *stage
+	namespace string
+	queue     *rig.Queue
+	binding   *v1alpha1.QueueBinding
+	bareQueue *rig.Queue
+	bare      *bare
+}
+
+// newArena makes an arena whose binding is suspended, or what change makes of it.
+func (s *stage) newArena(ctx context.Context, change func(*v1alpha1.QueueBinding)) (*arena, error) {
+	s.arenas++
+	a := &arena{stage: s, namespace: fmt.Sprintf("bench-%d", s.arenas)}
+	err := s.CreateNamespace(ctx, a.namespace)
+	if err != nil {
+		return nil, err
+	}
+	if a.queue, err = s.CreateQueue(ctx, a.namespace, "", 0); err != nil {
+		return nil, err
+	}
+	if a.bareQueue, err = s.CreateQueue(ctx, a.namespace+"-bare", "", 0); err != nil {
+		return nil, err
+	}
+	if a.bare, err = newBare(ctx, s.Cluster, a.namespace, a.bareQueue); err != nil {
+		return nil, err
+	}
+	a.binding = benchBinding(a.namespace, "pings", a.queue.URL)
+	if change != nil {
+		change(a.binding)
+	}
+	if err := s.Client.Create(ctx, a.binding); err != nil {
+		return nil, fmt.Errorf("creating a binding: %w", err)
+	}
+	return a, nil
+}
+
+// benchBinding is a binding for as many Jobs as come. Its Jobs are suspended: they hold a slot and have no Pods, so that
+// scheduler and simulated nodes do not take part in what is measured.
+func benchBinding(namespace, name, queueURL string) *v1alpha1.QueueBinding {
+	binding := rig.Binding(namespace, name, queueURL)
+	binding.Spec.Queue.VisibilityTimeoutSeconds = new(int32(60))
+	binding.Spec.Concurrency.MaxActiveJobs = new(int32(plenty))
+	binding.Spec.JobTemplate.Spec.Suspend = new(true)
+	return binding
+}
+
+func suspended(binding *v1alpha1.QueueBinding) { binding.Spec.Suspend = true }
+
+// body is the body of a message.
+func body(number int) string { return rig.Body(number, "localhost", 1) }
+
+func bodies(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = body(i)
+	}
+	return all
+}
+
+func (a *arena) operator() owner { return owner{a.namespace, a.binding.Name} }
+
+func (a *arena) bareOwner() owner { return owner{a.namespace, bareName} }
+
+// release has a suspended binding receive.
+func (a *arena) release(ctx context.Context) error {
+	before := a.binding.DeepCopy()
+	a.binding.Spec.Suspend = false
+	if err := a.stage.Client.Patch(ctx, a.binding, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("resuming a binding: %w", err)
+	}
+	return nil
+}
+
+// polling waits until a binding has an open long poll, as far as that can be told: once it is ready, the next receive
+// follows at once.
+func (s *stage) polling(ctx context.Context, binding *v1alpha1.QueueBinding) error {
+	return rig.Await(ctx, "a ready binding", func() string {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(binding), binding); err != nil {
+			return err.Error()
+		}
+		for _, condition := range binding.Status.Conditions {
+			if condition.Type == v1alpha1.ConditionReady && condition.Status == metav1.ConditionTrue && binding.Status.ObservedGeneration == binding.Generation {
+				return ""
+			}
+		}
+		return "it is not ready"
+	})
+}
+
+// clear removes all Jobs of the arena and its binding, and waits for the cluster to come to rest.
+func (a *arena) clear(ctx context.Context) error { return a.stage.clear(ctx, a.namespace) }
+
+func (s *stage) clear(ctx context.Context, namespaces ...string) error {
+	group, grouped := errgroup.WithContext(ctx)
+	for _, namespace := range namespaces {
+		group.Go(func() error {
+			// The binding first, or it would fill the slots again.
+			err := s.Client.DeleteAllOf(grouped, &v1alpha1.QueueBinding{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationOrphan))
+			return errors.Join(err, s.Client.DeleteAllOf(grouped, &batchv1.Job{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("clearing up: %w", err)
+	}
+	return s.settle(ctx)
+}
+
+const (
+	// restless is how much of a core the cluster may use while it rests.
+	restless = 0.25
+	// settlesWithin bounds the wait for that: a machine that is busy otherwise must not stop the run.
+	settlesWithin = 30 * time.Second
+)
+
+// settle waits until the cluster has nothing to do.
+func (s *stage) settle(ctx context.Context) error {
+	const look = 300 * time.Millisecond
+	deadline := time.Now().Add(settlesWithin)
+	for time.Now().Before(deadline) {
+		before := usageOfAll()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+		if used := usageOfAll().since(before); used.total().Seconds() < restless*look.Seconds() {
+			return nil
+		}
+	}
+	return nil
+}
