@@ -61,13 +61,20 @@ func newBare(ctx context.Context, cluster *rig.Cluster, namespace string, q *rig
 	if err != nil {
 		return nil, err
 	}
+	made := &bare{client: reached, url: &q.URL, model: model}
+	made.at(cluster.SQSEndpoint)
+	return made, nil
+}
+
+// at has the client speak to SQS at an endpoint.
+func (b *bare) at(endpoint string) {
 	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 2 * parallelCreates })
-	return &bare{client: reached, url: &q.URL, model: model, queue: sqs.New(sqs.Options{
-		BaseEndpoint: aws.String(cluster.SQSEndpoint),
+	b.queue = sqs.New(sqs.Options{
+		BaseEndpoint: aws.String(endpoint),
 		Region:       "eu-west-1",
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 		HTTPClient:   transport,
-	})}, nil
+	})
 }
 
 func modelJob(ctx context.Context, namespace, queueURL string, owner *corev1.ConfigMap) (*batchv1.Job, error) {

@@ -5,57 +5,82 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/queuebinding/queuebinding/test/faultproxy"
 )
 
-// measureDrain has the bare client and the operator take turns at a queue full of messages, and at being the first.
+// measureDrain drains a queue that answers at once, as the emulator on the same machine does.
 func measureDrain(ctx context.Context, s *stage, r *report) error {
-	n := s.amounts.drained
 	return s.operate(ctx, "drain", func(o *operator) error {
-		var operator, bare, cores []float64
-		for round := range s.amounts.drains {
-			a, err := s.newArena(ctx, suspended)
-			if err != nil {
+		return s.compareDrains(ctx, r, o, "drain", s.amounts.drains, s.SQSEndpoint)
+	})
+}
+
+// distance is how much later SQS answers when it is far away: in another region.
+const distance = 50 * time.Millisecond
+
+// measureFar drains a queue that is far away, from which one receive after the other would be too slow.
+func measureFar(ctx context.Context, s *stage, r *report) error {
+	proxy, err := faultproxy.SQS(s.SQSEndpoint, func(faultproxy.Request) faultproxy.Fault { return faultproxy.Fault{Delay: distance} })
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
+	way := s.DirectWay("operator-far", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
+	return s.operateBy(ctx, "far", way, func(o *operator) error {
+		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), 1, proxy.URL)
+	})
+}
+
+// compareDrains has the bare client and the operator take turns at a queue full of messages, and at being the first.
+func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name string, rounds int, endpoint string) error {
+	n := s.amounts.drained
+	var operator, bare, cores []float64
+	for round := range rounds {
+		a, err := s.newArena(ctx, suspended)
+		if err != nil {
+			return err
+		}
+		a.bare.at(endpoint)
+		byBare := func() error {
+			if err := a.bareQueue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
-			byBare := func() error {
-				if err := a.bareQueue.SendAll(ctx, bodies(n)); err != nil {
-					return err
-				}
-				rate, err := s.timed(ctx, "bare client", n, a.bareOwner(), func() error { return a.bare.drain(ctx, n) })
-				bare = append(bare, rate)
+			rate, err := s.timed(ctx, "bare client", n, a.bareOwner(), func() error { return a.bare.drain(ctx, n) })
+			bare = append(bare, rate)
+			return err
+		}
+		byOperator := func() error {
+			if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
-			byOperator := func() error {
-				if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
-					return err
-				}
-				profiled := s.profileLater(ctx, o, "profile?seconds=5", "drain-cpu", round == 0)
-				before, began := o.cpu(), time.Now()
-				rate, err := s.timed(ctx, "operator", n, a.operator(), func() error { return a.release(ctx) })
-				operator = append(operator, rate)
-				cores = append(cores, (o.cpu()-before).Seconds()/time.Since(began).Seconds())
-				return errors.Join(err, <-profiled)
-			}
-			turns := []func() error{byBare, byOperator}
-			if round%2 == 1 {
-				slices.Reverse(turns)
-			}
-			for _, turn := range turns {
-				if err := errors.Join(turn(), s.settle(ctx)); err != nil {
-					return err
-				}
-			}
-			if err := a.clear(ctx); err != nil {
+			profiled := s.profileLater(ctx, o, "profile?seconds=5", strings.ReplaceAll(name, " ", "-")+"-cpu", round == 0)
+			before, began := o.cpu(), time.Now()
+			rate, err := s.timed(ctx, "operator", n, a.operator(), func() error { return a.release(ctx) })
+			operator = append(operator, rate)
+			cores = append(cores, (o.cpu()-before).Seconds()/time.Since(began).Seconds())
+			return errors.Join(err, <-profiled)
+		}
+		turns := []func() error{byBare, byOperator}
+		if round%2 == 1 {
+			slices.Reverse(turns)
+		}
+		for _, turn := range turns {
+			if err := errors.Join(turn(), s.settle(ctx)); err != nil {
 				return err
 			}
 		}
-		what := fmt.Sprintf("drain of %d", n)
-		r.addRatio(what, median(operator), median(bare), "Jobs/s", atLeast(0.9))
-		r.add(what+", operator's CPU", median(cores), "cores", goalless)
-		r.add(what+", operator's memory at most", o.memory(true), "MiB", goalless)
-		return nil
-	})
+		if err := a.clear(ctx); err != nil {
+			return err
+		}
+	}
+	what := fmt.Sprintf("%s of %d", name, n)
+	r.addRatio(what, median(operator), median(bare), "Jobs/s", atLeast(0.9))
+	r.add(what+", operator's CPU", median(cores), "cores", goalless)
+	r.add(what+", operator's memory at most", o.memory(true), "MiB", goalless)
+	return nil
 }
 
 // timed is how many Jobs per second an owner gets, from the moment at which do begins until it has n more.

@@ -8,24 +8,23 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/test/faultproxy"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
-// measureIdle has an operator with many bindings and no messages. SQS is behind a proxy that counts.
+// measureIdle has an operator with many bindings and no messages.
 func measureIdle(ctx context.Context, s *stage, r *report) error {
 	const namespace = "bench-idle"
 	if err := s.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
 	counter := newCounter()
-	proxy, err := faultproxy.SQS(s.SQSEndpoint, counter.count)
+	proxy, err := newSecureSQS(s.SQSEndpoint, s.Work, counter)
 	if err != nil {
 		return err
 	}
-	defer proxy.Close()
+	defer proxy.close()
 	n := s.amounts.idle
-	way := s.DirectWay("operator-idle", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
+	way := s.DirectWay("operator-idle", proxy.env...)
 	return s.operateBy(ctx, "idle", way, func(o *operator) error {
 		empty := o.memory(false)
 		making := errgroup.Group{}
@@ -87,6 +86,13 @@ func measureIdle(ctx context.Context, s *stage, r *report) error {
 			return err
 		}
 		what := fmt.Sprintf("%d idle bindings", n)
+		made, err := o.scrape(ctx)
+		if err != nil {
+			return err
+		}
+		for _, part := range []string{"go_memstats_heap_alloc_bytes", "go_memstats_heap_inuse_bytes", "go_memstats_heap_idle_bytes", "go_memstats_heap_released_bytes", "go_memstats_stack_inuse_bytes", "go_goroutines"} {
+			fmt.Printf("       %s %.0f\n", part, made[part])
+		}
 		r.add(what+", resident memory", o.memory(false), "MiB", atMost(250))
 		r.add(what+", resident memory for each", 1024*(o.memory(false)-empty)/float64(n), "KiB", goalless)
 		r.add(what+", CPU", cores, "cores", atMost(0.1))

@@ -49,6 +49,7 @@ type measurement struct {
 // measurements are all of them. Each starts an operator of its own, so that none finds the memory of the one before.
 var measurements = []measurement{
 	{"drain", measureDrain},
+	{"far", measureFar},
 	{"latency", measureLatency},
 	{"burst", measureBurst},
 	{"fairness", measureFairness},
@@ -92,6 +93,7 @@ func run(ctx context.Context, amounts amounts, only, profiles string) (r *report
 		}
 		fmt.Printf("%4.0fs  %s\n", time.Since(began).Seconds(), m.name)
 		if err := m.do(ctx, stage, r); err != nil {
+			r.print(os.Stdout)
 			return nil, fmt.Errorf("measuring %s: %w", m.name, err)
 		}
 	}

@@ -91,9 +91,9 @@ func (o *operator) scrape(ctx context.Context) (map[string]float64, error) {
 	defer body.Close()
 	values := map[string]float64{}
 	for lines := bufio.NewScanner(body); lines.Scan(); {
-		name, text, ok := strings.Cut(lines.Text(), "} ")
-		if value, err := strconv.ParseFloat(text, 64); ok && err == nil {
-			values[name+"}"] = value
+		end := strings.LastIndexByte(lines.Text(), ' ')
+		if value, err := strconv.ParseFloat(lines.Text()[end+1:], 64); end > 0 && err == nil {
+			values[lines.Text()[:end]] = value
 		}
 	}
 	return values, nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -163,8 +162,13 @@ func (s *stage) clear(ctx context.Context, namespaces ...string) error {
 	for _, namespace := range namespaces {
 		group.Go(func() error {
 			// The binding first, or it would fill the slots again.
-			err := s.Client.DeleteAllOf(grouped, &v1alpha1.QueueBinding{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationOrphan))
-			return errors.Join(err, s.Client.DeleteAllOf(grouped, &batchv1.Job{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+			if err := s.Client.DeleteAllOf(grouped, &v1alpha1.QueueBinding{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+				return err
+			}
+			// The API server gives up after a minute, with some of them deleted.
+			return rig.AwaitFor(grouped, clearsWithin, "an empty namespace", func() string {
+				return rig.Problem(s.Client.DeleteAllOf(grouped, &batchv1.Job{}, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+			})
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -174,6 +178,8 @@ func (s *stage) clear(ctx context.Context, namespaces ...string) error {
 }
 
 const (
+	// clearsWithin bounds the deletion of a measurement's Jobs.
+	clearsWithin = 10 * time.Minute
 	// restless is how much of a core the cluster may use while it rests.
 	restless = 0.25
 	// settlesWithin bounds the wait for that: a machine that is busy otherwise must not stop the run.
