@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
@@ -19,8 +20,14 @@ const maxExpressionCost = 1_000_000
 
 // Variables are the compiled variables of a binding. They may be used by several goroutines.
 type Variables struct {
-	names    []string
-	programs []cel.Program
+	variables []variable
+}
+
+// variable is a name and how its value is computed. Programs are large beside their expressions, and most of many bindings
+// wait for messages most of the time, so that one is made for the first message.
+type variable struct {
+	name    string
+	program func() (cel.Program, error)
 }
 
 // ExpressionError says which variable does not compile, and where.
@@ -70,12 +77,13 @@ func CompileVariables(variables []v1alpha1.Variable) (*Variables, error) {
 		if ast.OutputType().IsExactType(messageType) {
 			return nil, &ExpressionError{i, v.Name, "line 1, column 1: message is an object and no value; choose a field of it, such as message.body"}
 		}
-		program, err := environment.Program(ast, cel.CostLimit(maxExpressionCost), cel.InterruptCheckFrequency(1000))
-		if err != nil {
+		program := func() (cel.Program, error) {
+			return environment.Program(ast, cel.CostLimit(maxExpressionCost), cel.InterruptCheckFrequency(1000))
+		}
+		if _, err := program(); err != nil { // told now, not at the first message
 			return nil, &ExpressionError{i, v.Name, fmt.Sprintf("line 1, column 1: %v", err)}
 		}
-		compiled.names = append(compiled.names, v.Name)
-		compiled.programs = append(compiled.programs, program)
+		compiled.variables = append(compiled.variables, variable{v.Name, sync.OnceValues(program)})
 	}
 	return compiled, nil
 }
@@ -86,9 +94,14 @@ type Variable struct{ Name, Value string }
 // Evaluate computes the variables for a message, in their order. Its errors are *RejectionError.
 func (vs *Variables) Evaluate(ctx context.Context, message *queue.Message) ([]Variable, error) {
 	input := &celMessage{Message: message}
-	values := make([]Variable, 0, len(vs.names))
-	for i, name := range vs.names {
-		result, _, err := vs.programs[i].ContextEval(ctx, map[string]any{"message": input})
+	values := make([]Variable, 0, len(vs.variables))
+	for _, v := range vs.variables {
+		name := v.name
+		program, err := v.program()
+		if err != nil {
+			return nil, rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s", name, err)
+		}
+		result, _, err := program.ContextEval(ctx, map[string]any{"message": input})
 		if err != nil {
 			return nil, rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s%s", name, err, input.hint())
 		}
