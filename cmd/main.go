@@ -171,7 +171,7 @@ func addController(mgr ctrl.Manager, recorder events.EventRecorder) error {
 		Ledgers:  ledgers,
 		Metrics:  counters,
 		Clock:    realClock,
-		Creates:  make(chan struct{}, parallelCreates),
+		Creates:  intake.NewTurns(parallelCreates),
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), wakeups.Wake)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)

@@ -270,8 +270,8 @@ func (l *Loop) create(object client.Object) Verdict {
 	// The loop's own places come first: a namespace with a slow webhook must not take all that there are.
 	l.creates <- struct{}{}
 	defer func() { <-l.creates }()
-	l.deps.Creates <- struct{}{}
-	defer func() { <-l.deps.Creates }()
+	l.deps.Creates.take(l.uid)
+	defer l.deps.Creates.give(l.uid)
 	timeout := requestTimeout
 	if l.stop.Err() != nil {
 		timeout = stoppingTimeout

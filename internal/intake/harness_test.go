@@ -221,7 +221,7 @@ func (b *bench) start(from queue.Queue) {
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewFakeRecorder(1000), Ledgers: b.ledgers,
-		Clock: b.clock, Creates: make(chan struct{}, 32),
+		Clock: b.clock, Creates: NewTurns(32),
 	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {

@@ -116,7 +116,7 @@ type Dependencies struct {
 	Metrics  *metrics.Metrics
 	Clock    clock.WithTicker
 	// Creates bounds the Jobs that are created at a time, over all bindings.
-	Creates chan struct{}
+	Creates *Turns
 }
 
 // Loop is the intake of one binding and one queue. It ends when its context does.
