@@ -26,12 +26,17 @@ import (
 
 // memory is a queue whose time is the test's. It is for faults and for time; what SQS does is tested with the emulator.
 type memory struct {
+	// distance is how long each receive takes, whatever there is.
+	distance time.Duration
+
 	mu       sync.Mutex
 	messages []*stored
 	// fault, where there is one, is the answer to changes of visibility and deletions.
 	fault error
 	// most is the most messages that a receive asked for, impossible how often a visibility was asked for that SQS never gives.
 	most, impossible int
+	// receiving are the receives under way, mostReceiving the most that ever were.
+	receiving, mostReceiving int
 }
 
 type stored struct {
@@ -50,6 +55,8 @@ func (m *memory) send(bodies ...string) {
 }
 
 func (m *memory) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
+	time.Sleep(m.begin(1))
+	defer m.begin(-1)
 	for deadline := time.Now().Add(wait); ; {
 		if messages := m.take(limit, visibility); len(messages) > 0 || !time.Now().Before(deadline) {
 			return messages, nil
@@ -60,6 +67,27 @@ func (m *memory) Receive(ctx context.Context, limit int, wait, visibility time.D
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+func (m *memory) setDistance(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.distance = d
+}
+
+func (m *memory) sideBySide() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mostReceiving
+}
+
+// begin counts a receive and says how long it takes.
+func (m *memory) begin(receives int) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.receiving += receives
+	m.mostReceiving = max(m.mostReceiving, m.receiving)
+	return m.distance
 }
 
 func (m *memory) take(limit int, visibility time.Duration) []queue.Message {
