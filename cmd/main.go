@@ -40,8 +40,6 @@ import (
 )
 
 const (
-	// leaseName is the name of the Lease that the leader holds.
-	leaseName = "leader.queuebinding.dev"
 	// shutdownTimeout is how long the loops may take to finish: an open poll of 20 s, and its messages.
 	shutdownTimeout = 45 * time.Second
 	// parallelCreates is how many Jobs are created at a time, over all bindings. More gain nothing on an API server of
@@ -64,6 +62,8 @@ type options struct {
 	pprofAddress   string
 	leaderElect    bool
 	leaseNamespace string
+	// selector is a label selector of bindings.
+	selector string
 	// apiserver.BindAddress "0" turns the aggregated API off.
 	apiserver apiserver.Options
 }
@@ -75,6 +75,7 @@ func main() {
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
 	flag.StringVar(&o.leaseNamespace, "leader-election-namespace", "", "Namespace of the Lease. Default: the operator's own; outside a cluster it has to be given.")
+	flag.StringVar(&o.selector, "binding-selector", "", "Label selector of the bindings to work on, such as team=a. Operators with different selectors, each with a Lease of its own, share out the bindings of a cluster. Default: all bindings.")
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
 	flag.StringVar(&o.apiserver.Namespace, "apiserver-namespace", ownNamespace(), "Namespace of the Secret that holds the certificate of the requeue subresource.")
@@ -104,6 +105,12 @@ func run(o options) error {
 		return fmt.Errorf("selector of Jobs: %w", err)
 	}
 
+	selector, err := labels.Parse(o.selector)
+	if err != nil {
+		return fmt.Errorf("--binding-selector: %w", err)
+	}
+	leaseName := controller.LeaseName(selector)
+
 	metricsOptions := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
 	if o.metricsSecure {
 		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
@@ -131,7 +138,7 @@ func run(o options) error {
 	}
 
 	recorder := mgr.GetEventRecorder("queuebinding")
-	if err := addController(mgr, recorder); err != nil {
+	if err := addController(mgr, recorder, selector); err != nil {
 		return err
 	}
 	if o.apiserver.BindAddress != "0" {
@@ -158,7 +165,7 @@ func ownNamespace() string {
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder events.EventRecorder) error {
+func addController(mgr ctrl.Manager, recorder events.EventRecorder, selector labels.Selector) error {
 	realClock := clock.RealClock{}
 	ledgers := intake.NewLedgers(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
@@ -186,6 +193,7 @@ func addController(mgr ctrl.Manager, recorder events.EventRecorder) error {
 		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock},
 		Metrics:  counters,
 		Clock:    realClock,
+		Selector: selector,
 		Wakeups:  wakeups,
 	}
 	if err := reconciler.SetupWithManager(mgr); err != nil {

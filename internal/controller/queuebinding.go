@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -62,6 +63,8 @@ type Reconciler struct {
 	Executor *requeue.Executor
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
+	// Selector chooses the bindings that are this operator's; nil chooses all.
+	Selector labels.Selector
 	// Wakeups has bindings looked at whose loop has something to tell.
 	Wakeups *Wakeups
 
@@ -99,6 +102,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	if binding.DeletionTimestamp != nil {
 		r.Registry.Stop(request.NamespacedName, intake.ErrBindingGone)
+		return reconcile.Result{}, nil
+	}
+	if !r.selects(binding) {
+		r.handOver(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 
@@ -144,9 +151,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return reconcile.Result{RequeueAfter: after}, deleteErr
 }
 
-// forget drops what was kept for a binding that is gone.
+// forget stops what is done for a binding that is gone, and drops what was kept for it.
 func (r *Reconciler) forget(key types.NamespacedName) {
 	r.Registry.Stop(key, intake.ErrBindingGone)
+	r.drop(key)
+}
+
+// drop drops what was kept for a binding.
+func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
 	r.identities.forget(key)
 	r.requeues.set(key, requeueState{})

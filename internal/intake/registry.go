@@ -141,6 +141,23 @@ func (r *Registry) Suspicions(key types.NamespacedName) int {
 	return 0
 }
 
+// ErrHandedOver is why a loop is stopped whose binding is another operator's from now on.
+var ErrHandedOver = errors.New("the binding is another operator's")
+
+// HandOver stops the loop of a binding that is another operator's from now on, if there is one. What still arrives in its
+// open poll is given back, as the slots are the other's to give by then; what is being created is finished, and the other
+// finds it.
+func (r *Registry) HandOver(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok {
+		settings := *current.loop.settings.Load()
+		settings.Paused = true
+		current.loop.update(&settings)
+		current.end(ErrHandedOver)
+	}
+}
+
 // Stop stops the loop of a binding, if there is one, for ErrBindingGone or ErrQueueChanged. It does not wait: a loop that is
 // wanted again starts after its end.
 func (r *Registry) Stop(key types.NamespacedName, cause error) {

@@ -91,6 +91,33 @@ func TestGoneIsOfOneBindingNotOfItsName(t *testing.T) {
 	})
 }
 
+// The slots of a binding that was handed over are the next operator's: no Job may be created any more, and no message may
+// stay hidden from it.
+func TestABindingThatIsHandedOverIsLeftAlone(t *testing.T) {
+	registered(t, func(b *bench, registry *Registry, opener *only, key types.NamespacedName) {
+		registry.Ensure(b.t.Context(), b.settings())
+		time.Sleep(time.Second) // the poll is open
+		registry.HandOver(key)
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if b.queue.allHidden() {
+			t.Error("the message that arrived in the open poll is hidden")
+		}
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 0 {
+			t.Errorf("%d Jobs were created, want none", len(names))
+		}
+		if left, _ := b.queue.left(); left != 1 {
+			t.Errorf("%d messages are left, want 1", left)
+		}
+		registry.Ensure(b.t.Context(), b.settings()) // and back
+		time.Sleep(time.Second)
+		if names, _ := b.jobs(); len(names) != 1 || opener.opened != 2 {
+			t.Errorf("back again: %d Jobs and %d loops, want 1 and 2", len(names), opener.opened)
+		}
+	})
+}
+
 func TestARegistryThatHasStoppedStartsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := NewRegistry(nil, &only{}, logr.Discard(), func(types.NamespacedName) {})

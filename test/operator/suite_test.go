@@ -81,11 +81,11 @@ type process struct {
 	ended   chan struct{}
 }
 
-func startOperator() *process {
+func startOperator(args ...string) *process {
 	GinkgoHelper()
 	log, err := os.CreateTemp("", "operator-*.log")
 	Expect(err).NotTo(HaveOccurred())
-	command := exec.Command(program, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-devel")
+	command := exec.Command(program, append([]string{"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-devel"}, args...)...)
 	command.Env = append(os.Environ(), environment.Env...)
 	command.Stdout, command.Stderr = log, log
 	Expect(command.Start()).To(Succeed())

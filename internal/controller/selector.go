@@ -1,0 +1,33 @@
+package controller
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+)
+
+// selects is whether a binding is this operator's. The cache holds the others too, so that one whose labels change is seen
+// to go to another operator, and is not taken for one that was deleted.
+func (r *Reconciler) selects(binding *v1alpha1.QueueBinding) bool {
+	return r.Selector == nil || r.Selector.Matches(labels.Set(binding.Labels))
+}
+
+// handOver leaves a binding to another operator.
+func (r *Reconciler) handOver(key types.NamespacedName) {
+	r.Registry.HandOver(key)
+	r.drop(key)
+}
+
+// LeaseName is the name of the Lease that the leader among operators with a selector holds. Operators with different
+// selectors do not keep each other from working.
+func LeaseName(selector labels.Selector) string {
+	if selector.Empty() {
+		return "leader.queuebinding.dev"
+	}
+	sum := sha256.Sum256([]byte(selector.String()))
+	return "leader-" + hex.EncodeToString(sum[:6]) + ".queuebinding.dev"
+}
