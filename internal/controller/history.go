@@ -1,9 +1,7 @@
 package controller
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -17,85 +15,68 @@ const redeliveryLasts = queue.MaxVisibilityTimeout
 
 // history is what a binding's Jobs amount to, and which of them have had their time.
 type history struct {
-	// active and pending overlap; the others do not.
-	active, pending, succeeded, failed, requeued []job.Record
-	// superseded are failed Jobs that were requeued and whose next attempt exists. Those that kept their messages on the queue
-	// stay, as the record of an attempt.
-	superseded []job.Record
+	// active and pending overlap; the others do not. keeping are those of the failed ones that kept their messages on the
+	// queue; the others are the only record of theirs.
+	active, pending, succeeded, failed, keeping, requeued int
+	// recent are the last ones that failed, newest first.
+	recent      []record
+	lastCreated time.Time
+	// superseded are failed Jobs that were requeued and whose next attempt exists, spent those that the limits have no room
+	// for. later is whether there are more of the latter, which have to wait: a message that comes back finds by its succeeded
+	// Job that it is done with.
+	superseded, spent []record
+	later             bool
 }
 
-// historyOf sorts Jobs by what they are, each oldest first.
-func historyOf(records []job.Record) history {
-	newest := map[string]int{}
-	for _, r := range records {
-		newest[r.Lineage.Root] = max(newest[r.Lineage.Root], r.Lineage.Attempt)
+// historyOf looks at a binding's Jobs, and goes through none but those that it tells of.
+func historyOf(jobs *job.History, spec *v1alpha1.QueueBindingSpec, now time.Time) history {
+	h := history{
+		active:      jobs.Active(),
+		pending:     jobs.Pending(),
+		succeeded:   len(jobs.Succeeded()),
+		failed:      len(jobs.Failed()),
+		keeping:     len(jobs.Kept()),
+		requeued:    len(jobs.Requeued()),
+		lastCreated: jobs.LastCreated(),
+		superseded:  copied(jobs.Superseded()),
 	}
-	var h history
-	for _, r := range records {
-		switch {
-		case r.State == job.Active:
-			h.active = append(h.active, r)
-			if r.Pending {
-				h.pending = append(h.pending, r)
-			}
-		case r.State == job.Succeeded:
-			h.succeeded = append(h.succeeded, r)
-		case !r.KeepsMessage() && r.Lineage.Root != "" && newest[r.Lineage.Root] > r.Lineage.Attempt:
-			h.superseded = append(h.superseded, r)
-		case r.Requeued:
-			h.requeued = append(h.requeued, r)
-		default:
-			h.failed = append(h.failed, r)
+	for _, r := range slices.Backward(jobs.Failed()) {
+		if len(h.recent) == mostListed {
+			break
 		}
+		h.recent = append(h.recent, *r)
 	}
-	oldestFirst := func(a, b job.Record) int {
-		return cmp.Or(a.Finished.Compare(b.Finished), a.Created.Compare(b.Created), strings.Compare(a.Name, b.Name))
-	}
-	slices.SortFunc(h.succeeded, oldestFirst)
-	slices.SortFunc(h.failed, oldestFirst)
-	return h
-}
-
-// beyondLimits are the Jobs that the limits have no room for. later is whether there are more, which have to wait: a message
-// that comes back finds by its succeeded Job that it is done with.
-func (h history) beyondLimits(spec *v1alpha1.QueueBindingSpec, now time.Time) (spent []job.Record, later bool) {
-	for _, r := range beyond(h.succeeded, spec.SuccessfulJobsHistoryLimit) {
+	for _, r := range beyond(jobs.Succeeded(), spec.SuccessfulJobsHistoryLimit) {
 		if r.KeepsMessage() && !r.Acknowledged && now.Sub(r.Finished) < redeliveryLasts {
-			later = true
+			h.later = true
 			continue
 		}
-		spent = append(spent, r)
+		h.spent = append(h.spent, *r)
 	}
 	switch spec.FailedJobsPolicy {
 	case v1alpha1.DeleteOldestFailedJobs:
-		spent = append(spent, beyond(h.failed, spec.FailedJobsHistoryLimit)...)
+		h.spent = append(h.spent, copied(beyond(jobs.Failed(), spec.FailedJobsHistoryLimit))...)
 	case v1alpha1.PauseAtFailedJobsLimit:
 	default:
-		_, kept := h.failedByRule()
-		spent = append(spent, beyond(kept, spec.FailedJobsHistoryLimit)...)
+		h.spent = append(h.spent, copied(beyond(jobs.Kept(), spec.FailedJobsHistoryLimit))...)
 	}
-	return spent, later
-}
-
-// failedByRule divides the failed Jobs into those that are the only record of their messages, and those that kept their
-// messages on the queue.
-func (h history) failedByRule() (records, kept []job.Record) {
-	for _, r := range h.failed {
-		if r.KeepsMessage() {
-			kept = append(kept, r)
-		} else {
-			records = append(records, r)
-		}
-	}
-	return records, kept
+	return h
 }
 
 // beyond are the first ones of a list that is longer than its limit.
-func beyond(records []job.Record, limit *int32) []job.Record {
+func beyond(records []*record, limit *int32) []*record {
 	if limit == nil || len(records) <= int(*limit) {
 		return nil
 	}
 	return records[:len(records)-int(*limit)]
+}
+
+func copied(records []*record) []record {
+	var copies []record
+	for _, r := range records {
+		copies = append(copies, *r)
+	}
+	return copies
 }
 
 // atFailedLimit is whether the failed Jobs keep the binding from receiving.
@@ -106,7 +87,7 @@ func (h history) atFailedLimit(spec *v1alpha1.QueueBindingSpec) bool {
 		return false
 	case v1alpha1.PauseAtFailedJobsLimit:
 	default:
-		failed, _ = h.failedByRule()
+		failed -= h.keeping
 	}
-	return spec.FailedJobsHistoryLimit != nil && len(failed) >= int(*spec.FailedJobsHistoryLimit)
+	return spec.FailedJobsHistoryLimit != nil && failed >= int(*spec.FailedJobsHistoryLimit)
 }

@@ -31,6 +31,23 @@ func keeping(r *record) { r.Receipt = job.Receipt{Handle: "of " + r.Name} }
 
 func acknowledged(r *record) { r.Acknowledged = true }
 
+// jobsOf are Jobs as a ledger has them.
+func jobsOf(records []record) *job.History {
+	jobs := job.NewHistory()
+	for _, r := range records {
+		jobs.Put(r)
+		if r.Acknowledged {
+			jobs.Acknowledge(r.Name)
+		}
+	}
+	return jobs
+}
+
+// summary is what is told of Jobs to a binding of the defaults.
+func summary(records []record) history {
+	return historyOf(jobsOf(records), &v1alpha1.QueueBindingSpec{}, time.Unix(10, 0))
+}
+
 func names(records []record) string {
 	var all []string
 	for _, r := range records {
@@ -89,9 +106,9 @@ func TestHistory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := &v1alpha1.QueueBindingSpec{SuccessfulJobsHistoryLimit: new(int32(2)), FailedJobsHistoryLimit: new(int32(2))}
-			h := historyOf(tc.records)
-			spent, _ := h.beyondLimits(spec, time.Unix(10, 0))
-			got := []string{names(h.failed), names(h.requeued), names(h.superseded), names(spent)}
+			jobs := jobsOf(tc.records)
+			h := historyOf(jobs, spec, time.Unix(10, 0))
+			got := []string{names(copied(jobs.Failed())), names(copied(jobs.Requeued())), names(h.superseded), names(h.spent)}
 			if want := []string{tc.wantFailed, tc.wantRequeued, tc.wantSuperseded, tc.wantSpent}; !slices.Equal(got, want) {
 				t.Errorf("failed, requeued, superseded, beyond the limits: got %v, want %v", got, want)
 			}
@@ -116,9 +133,9 @@ func TestFailedJobsPolicy(t *testing.T) {
 		}{
 			"OnJobCreated": {func(*record) {}, want.records}, "OnJobSucceeded": {keeping, want.kept},
 		} {
-			h := historyOf([]record{aJob("a", job.Failed, 1, tc.change), aJob("b", job.Failed, 2, tc.change), aJob("c", job.Failed, 3, tc.change)})
-			spent, _ := h.beyondLimits(spec, time.Unix(10, 0))
-			if got := (outcome{names(spent), h.atFailedLimit(spec)}); got != tc.want {
+			jobs := jobsOf([]record{aJob("a", job.Failed, 1, tc.change), aJob("b", job.Failed, 2, tc.change), aJob("c", job.Failed, 3, tc.change)})
+			h := historyOf(jobs, spec, time.Unix(10, 0))
+			if got := (outcome{names(h.spent), h.atFailedLimit(spec)}); got != tc.want {
 				t.Errorf("%q, Jobs under %s: deletes and stops %v, want %v", policy, rule, got, tc.want)
 			}
 		}

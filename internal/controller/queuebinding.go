@@ -26,6 +26,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
@@ -123,14 +124,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		})
 	}
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
-	found := historyOf(r.Ledgers.Of(binding.UID).Records())
+	var found history
+	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) { found = historyOf(jobs, &binding.Spec, r.Clock.Now()) })
 	// The superseded ones first: without their successors, nothing would tell that they are.
 	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
-	spent, later := found.beyondLimits(&binding.Spec, r.Clock.Now())
 	if deleteErr == nil {
-		deleteErr = r.deleteJobs(ctx, binding, spent)
+		deleteErr = r.deleteJobs(ctx, binding, found.spent)
 	}
-	if later {
+	if found.later {
 		after = sooner(after, retainAgain)
 	}
 

@@ -28,11 +28,11 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 	status := v1alpha1.QueueBindingStatus{
 		ObservedGeneration:  binding.Generation,
 		Selector:            v1alpha1.LabelBinding + "=" + binding.Name,
-		ActiveJobs:          count(len(o.history.active)),
-		PendingJobs:         count(len(o.history.pending)),
-		SucceededJobs:       count(len(o.history.succeeded)),
-		FailedJobs:          count(len(o.history.failed)),
-		RequeuedJobs:        count(len(o.history.requeued)),
+		ActiveJobs:          count(o.history.active),
+		PendingJobs:         count(o.history.pending),
+		SucceededJobs:       count(o.history.succeeded),
+		FailedJobs:          count(o.history.failed),
+		RequeuedJobs:        count(o.history.requeued),
 		Queue:               before.Queue,
 		LastRejection:       before.LastRejection,
 		LastRequeue:         before.LastRequeue,
@@ -55,12 +55,8 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 	if o.lastRequeue != nil {
 		status.LastRequeue = o.lastRequeue
 	}
-	for _, records := range [][]record{o.history.active, o.history.succeeded, o.history.failed} {
-		for _, r := range records {
-			if status.LastJobCreationTime == nil || r.Created.After(status.LastJobCreationTime.Time) {
-				status.LastJobCreationTime = new(metav1.NewTime(r.Created))
-			}
-		}
+	if last := o.history.lastCreated; !last.IsZero() && (status.LastJobCreationTime == nil || last.After(status.LastJobCreationTime.Time)) {
+		status.LastJobCreationTime = new(metav1.NewTime(last))
 	}
 
 	reachable := queueReachable(binding, o.report)
@@ -78,8 +74,7 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 
 func recentFailures(h history) []v1alpha1.Failure {
 	var failures []v1alpha1.Failure
-	for i := len(h.failed) - 1; i >= 0 && len(failures) < mostListed; i-- {
-		r := h.failed[i]
+	for _, r := range h.recent {
 		failures = append(failures, v1alpha1.Failure{
 			JobName: r.Name, MessageID: r.Lineage.Root, Reason: r.Reason, Message: r.Message, FinishTime: metav1.NewTime(r.Finished),
 		})
@@ -127,7 +122,7 @@ func ready(binding *v1alpha1.QueueBinding, o observed, reachable, valid metav1.C
 		condition.Reason, condition.Message = o.report.BlockedReason, o.report.BlockedMessage
 	case o.history.atFailedLimit(&binding.Spec):
 		condition.Reason = v1alpha1.ReasonFailedJobsLimitReached
-		condition.Message = fmt.Sprintf("%d failed Jobs are kept, the most that failedJobsHistoryLimit allows: requeue or delete some, or raise the limit", len(o.history.failed))
+		condition.Message = fmt.Sprintf("%d failed Jobs are kept, the most that failedJobsHistoryLimit allows: requeue or delete some, or raise the limit", o.history.failed)
 	default:
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonRunning
 		condition.Message = "Messages become Jobs"

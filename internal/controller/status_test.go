@@ -49,7 +49,7 @@ func TestReady(t *testing.T) {
 	unreachable := func(o *observed) { o.report.QueueReason, o.report.QueueMessage = v1alpha1.ReasonQueueNotFound, "m" }
 	unheard := func(o *observed) { o.report = intake.Report{} }
 	blocked := func(o *observed) { o.report.BlockedReason, o.report.BlockedMessage = v1alpha1.ReasonQuotaExceeded, "m" }
-	failed := func(o *observed) { o.history = historyOf([]record{aJob("a", job.Failed, 1)}) }
+	failed := func(o *observed) { o.history = summary([]record{aJob("a", job.Failed, 1)}) }
 	for name, tc := range map[string]struct {
 		binding *v1alpha1.QueueBinding
 		o       observed
@@ -81,7 +81,7 @@ func TestReady(t *testing.T) {
 func TestAStatusIsTheSameAfterTheAPIServer(t *testing.T) {
 	binding := aBinding()
 	o := fine(func(o *observed) {
-		o.history = historyOf([]record{aJob("a", job.Failed, 1), aJob("b", job.Active, 2), aJob("c", job.Succeeded, 3)})
+		o.history = summary([]record{aJob("a", job.Failed, 1), aJob("b", job.Active, 2), aJob("c", job.Succeeded, 3)})
 		o.report.LastRejection = &v1alpha1.Rejection{Time: metav1.NewTime(time.Unix(5, 0))}
 	})
 	first := statusOf(binding, o, metav1.NewTime(time.Unix(100, 0)))
@@ -119,7 +119,7 @@ func TestRecentFailuresAreTheNewestTen(t *testing.T) {
 	for i := range 12 {
 		records = append(records, aJob(fmt.Sprintf("j%02d", i), job.Failed, i))
 	}
-	failures := statusOf(aBinding(), fine(func(o *observed) { o.history = historyOf(records) }), metav1.Now()).RecentFailures
+	failures := statusOf(aBinding(), fine(func(o *observed) { o.history = summary(records) }), metav1.Now()).RecentFailures
 	if len(failures) != 10 || failures[0].JobName != "j11" || failures[9].JobName != "j02" {
 		t.Errorf("got %+v", failures)
 	}

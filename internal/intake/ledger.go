@@ -28,14 +28,9 @@ type Limits struct {
 type Ledger struct {
 	clock clock.PassiveClock
 
-	mu     sync.Mutex
-	jobs   map[string]job.Record
-	byRoot map[string][]string // names of the Jobs of a message
-	// active, pending and failed are how many of jobs are so; failed ones that were requeued do not count. keeping is how many
-	// of the failed ones keep their messages.
-	active, pending, failed, keeping int
-	// acknowledged are the Jobs whose messages were kept and are surely gone from the queue.
-	acknowledged map[string]struct{}
+	mu sync.Mutex
+	// jobs are those that were seen.
+	jobs *job.History
 	// open is the number of reservations for messages that are not known yet.
 	open int
 	// expected are the reservations for Jobs that are known by name, and since when nobody works on them.
@@ -62,25 +57,18 @@ type keeper interface {
 
 func newLedger(c clock.PassiveClock) *Ledger {
 	return &Ledger{
-		clock:        c,
-		jobs:         map[string]job.Record{},
-		byRoot:       map[string][]string{},
-		acknowledged: map[string]struct{}{},
-		expected:     map[string]time.Time{},
-		working:      map[string]bool{},
-		changed:      func() {},
+		clock:    c,
+		jobs:     job.NewHistory(),
+		expected: map[string]time.Time{},
+		working:  map[string]bool{},
+		changed:  func() {},
 	}
 }
 
 // Observe takes in what a Job is now.
 func (l *Ledger) Observe(record job.Record) {
 	l.mu.Lock()
-	l.remove(record.Name)
-	l.jobs[record.Name] = record
-	l.count(record, 1)
-	if record.Lineage.Root != "" {
-		l.byRoot[record.Lineage.Root] = append(l.byRoot[record.Lineage.Root], record.Name)
-	}
+	l.jobs.Put(record)
 	delete(l.expected, record.Name)
 	if _, ok := l.working[record.Name]; ok {
 		l.working[record.Name] = true
@@ -97,8 +85,8 @@ func (l *Ledger) tell(record job.Record) {
 		return
 	}
 	newest := true
-	for _, name := range l.byRoot[record.Lineage.Root] {
-		newest = newest && l.jobs[name].Lineage.Attempt <= record.Lineage.Attempt
+	for other := range l.jobs.Attempts(record.Lineage.Root) {
+		newest = newest && other.Lineage.Attempt <= record.Lineage.Attempt
 	}
 	l.keeper.saw(record, newest)
 }
@@ -106,9 +94,8 @@ func (l *Ledger) tell(record job.Record) {
 // Forget takes in that a Job is gone. UID guards against forgetting a Job by an event of another of the same name.
 func (l *Ledger) Forget(name string, uid types.UID) {
 	l.mu.Lock()
-	if record, ok := l.jobs[name]; ok && record.UID == uid {
-		l.remove(name)
-		delete(l.acknowledged, name)
+	if record, ok := l.jobs.Get(name); ok && record.UID == uid {
+		l.jobs.Drop(name)
 		l.lose(name)
 	}
 	delete(l.expected, name)
@@ -120,45 +107,6 @@ func (l *Ledger) Forget(name string, uid types.UID) {
 func (l *Ledger) lose(name string) {
 	if l.keeper != nil {
 		l.keeper.lost(name)
-	}
-}
-
-func (l *Ledger) remove(name string) {
-	record, ok := l.jobs[name]
-	if !ok {
-		return
-	}
-	delete(l.jobs, name)
-	l.count(record, -1)
-	root := record.Lineage.Root
-	rest := l.byRoot[root][:0]
-	for _, other := range l.byRoot[root] {
-		if other != name {
-			rest = append(rest, other)
-		}
-	}
-	if len(rest) == 0 {
-		delete(l.byRoot, root)
-	} else {
-		l.byRoot[root] = rest
-	}
-}
-
-func (l *Ledger) count(record job.Record, by int) {
-	switch record.State {
-	case job.Active:
-		l.active += by
-		if record.Pending {
-			l.pending += by
-		}
-	case job.Failed:
-		if record.Requeued {
-			return
-		}
-		l.failed += by
-		if record.KeepsMessage() {
-			l.keeping += by
-		}
 	}
 }
 
@@ -179,18 +127,18 @@ func (l *Ledger) free(limits Limits) int {
 		return 0
 	}
 	reserved := l.open + len(l.expected)
-	free := limits.MaxActive - l.active - reserved
+	free := limits.MaxActive - l.jobs.Active() - reserved
 	if limits.MaxPending >= 0 {
 		// A Job that was not seen yet has no ready Pod.
-		free = min(free, limits.MaxPending-l.pending-reserved)
+		free = min(free, limits.MaxPending-l.jobs.Pending()-reserved)
 	}
 	return free
 }
 
 func (l *Ledger) atFailedLimit(limits Limits) bool {
-	failed := l.failed
+	failed := len(l.jobs.Failed())
 	if !limits.CountAllFailed {
-		failed -= l.keeping
+		failed -= len(l.jobs.Kept())
 	}
 	return limits.MaxFailed >= 0 && failed >= limits.MaxFailed
 }
@@ -199,7 +147,7 @@ func (l *Ledger) atFailedLimit(limits Limits) bool {
 func (l *Ledger) Exceeds(limits Limits) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.atFailedLimit(limits) || l.active+l.open+len(l.expected) > limits.MaxActive
+	return l.atFailedLimit(limits) || l.jobs.Active()+l.open+len(l.expected) > limits.MaxActive
 }
 
 // Return gives back n slots for which there was no message.
@@ -245,7 +193,7 @@ func (l *Ledger) Keep(name string, receipt job.Receipt) {
 	if l.keeper == nil {
 		return
 	}
-	record, seen := l.jobs[name]
+	record, seen := l.jobs.Get(name)
 	// One that was seen and is gone, or has finished, was told of.
 	if seen && record.State == job.Active || !seen && !l.working[name] {
 		l.keeper.keep(name, receipt)
@@ -255,8 +203,8 @@ func (l *Ledger) Keep(name string, receipt job.Receipt) {
 // Acknowledged says that the message which a Job kept is gone from the queue.
 func (l *Ledger) Acknowledged(name string, uid types.UID) {
 	l.mu.Lock()
-	if l.jobs[name].UID == uid {
-		l.acknowledged[name] = struct{}{}
+	if record, ok := l.jobs.Get(name); ok && record.UID == uid {
+		l.jobs.Acknowledge(name)
 	}
 	changed := l.changed
 	l.mu.Unlock()
@@ -284,7 +232,7 @@ func (l *Ledger) Finish(name string) {
 func (l *Ledger) Expect(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.jobs[name]; ok {
+	if _, ok := l.jobs.Get(name); ok {
 		return
 	}
 	if _, ok := l.expected[name]; !ok {
@@ -306,7 +254,7 @@ func (l *Ledger) Cancel(name string) {
 	l.mu.Lock()
 	delete(l.expected, name)
 	delete(l.working, name)
-	if _, seen := l.jobs[name]; !seen {
+	if _, seen := l.jobs.Get(name); !seen {
 		l.lose(name)
 	}
 	changed := l.changed
@@ -331,7 +279,7 @@ func (l *Ledger) Overdue(before time.Time) []string {
 func (l *Ledger) Seen(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.jobs[name]
+	_, ok := l.jobs.Get(name)
 	return ok
 }
 
@@ -339,24 +287,19 @@ func (l *Ledger) Seen(name string) bool {
 func (l *Ledger) Find(lineage job.Lineage) (found job.Record, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, name := range l.byRoot[lineage.Root] {
-		if record := l.jobs[name]; record.Lineage.Attempt >= max(lineage.Attempt, found.Lineage.Attempt) {
+	for record := range l.jobs.Attempts(lineage.Root) {
+		if record.Lineage.Attempt >= max(lineage.Attempt, found.Lineage.Attempt) {
 			found, ok = record, true
 		}
 	}
 	return found, ok
 }
 
-// Records are the Jobs seen, in no order.
-func (l *Ledger) Records() []job.Record {
+// View has somebody look at the Jobs seen, who must be quick and keep nothing of what it is shown.
+func (l *Ledger) View(at func(*job.History)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	records := make([]job.Record, 0, len(l.jobs))
-	for name, record := range l.jobs {
-		_, record.Acknowledged = l.acknowledged[name]
-		records = append(records, record)
-	}
-	return records
+	at(l.jobs)
 }
 
 // Ledgers are the ledgers of all bindings, by UID: never by name, as a binding that was created again under its old
@@ -413,7 +356,7 @@ func (l *Ledger) look(k keeper) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keeper = k
-	for _, record := range l.jobs {
+	for record := range l.jobs.All() {
 		l.tell(record)
 	}
 }
@@ -438,7 +381,7 @@ func (ls *Ledgers) tidy(uid types.UID) {
 	}
 	ledger.mu.Lock()
 	defer ledger.mu.Unlock()
-	if !ledger.used && len(ledger.jobs) == 0 && len(ledger.expected) == 0 {
+	if !ledger.used && ledger.jobs.Len() == 0 && len(ledger.expected) == 0 {
 		delete(ls.byUID, uid)
 	}
 }

@@ -108,7 +108,7 @@ func TestAJobIsNotForgottenByAnEventOfItsPredecessor(t *testing.T) {
 	record.UID = "new"
 	ledger.Observe(record)
 	ledger.Forget("a", "old")
-	if got := ledger.active; got != 1 {
+	if got := ledger.jobs.Active(); got != 1 {
 		t.Errorf("%d active Jobs, want 1", got)
 	}
 }

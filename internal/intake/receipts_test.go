@@ -50,11 +50,13 @@ func TestAMessageIsKeptUntilItsJobHasSucceeded(t *testing.T) {
 		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
 		time.Sleep(time.Second)
 		b.want(1, 1, 2)
-		for _, record := range b.ledgers.Of(b.binding.UID).Records() {
-			if record.Acknowledged != (record.State == job.Succeeded) {
-				t.Errorf("%s is %s and acknowledged: %t", record.Name, record.State, record.Acknowledged)
+		b.ledgers.Of(b.binding.UID).View(func(jobs *job.History) {
+			for record := range jobs.All() {
+				if record.Acknowledged != (record.State == job.Succeeded) {
+					t.Errorf("%s is %s and acknowledged: %t", record.Name, record.State, record.Acknowledged)
+				}
 			}
-		}
+		})
 	})
 }
 
@@ -221,9 +223,13 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 			if names, _ := b.jobs(); len(names) != 1 {
 				t.Errorf("%d Jobs", len(names))
 			}
-			if records := b.ledgers.Of(b.binding.UID).Records(); !records[0].Acknowledged {
-				t.Errorf("%+v", records)
-			}
+			b.ledgers.Of(b.binding.UID).View(func(jobs *job.History) {
+				for record := range jobs.All() {
+					if !record.Acknowledged {
+						t.Errorf("%+v", record)
+					}
+				}
+			})
 		})
 	})
 	t.Run("from OnJobSucceeded, while the Job runs", func(t *testing.T) {

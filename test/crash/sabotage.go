@@ -46,7 +46,7 @@ var Sabotages = []Sabotage{
 		Finds:    limitPassed,
 		Edits: []rig.Edit{
 			{File: ledgerFile, Old: "	reserved := l.open + len(l.expected)\n", New: "	reserved := 0\n"},
-			{File: ledgerFile, Old: "l.active+l.open+len(l.expected) > limits.MaxActive", New: "l.active > limits.MaxActive"},
+			{File: ledgerFile, Old: "l.jobs.Active()+l.open+len(l.expected) > limits.MaxActive", New: "l.jobs.Active() > limits.MaxActive"},
 		},
 	},
 }
