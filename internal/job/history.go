@@ -110,8 +110,10 @@ func (h *History) Attempts(root string) iter.Seq[Record] {
 	}
 }
 
-// Active and Pending are the numbers of such Jobs; the pending ones are active too.
-func (h *History) Active() int  { return h.active }
+// Active is the number of active Jobs.
+func (h *History) Active() int { return h.active }
+
+// Pending is the number of those that are pending.
 func (h *History) Pending() int { return h.pending }
 
 // Succeeded are the Jobs that have, the oldest first. These lists belong to the History, and are good until its next change.

@@ -51,14 +51,15 @@ func newSecureSQS(endpoint, folder string, counter *counter) (*secureSQS, error)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 10_000
-	forward := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+	quiet := log.New(io.Discard, "", 0) // operators are killed in the middle of polls
+	forward := &httputil.ReverseProxy{Transport: transport, ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(upstream)
 		counter.count(faultproxy.Request{Name: strings.TrimPrefix(r.In.Header.Get("X-Amz-Target"), "AmazonSQS.")})
 	}}
 	s := &secureSQS{
 		env: []string{"AWS_ENDPOINT_URL_SQS=https://" + listener.Addr().String(), "AWS_CA_BUNDLE=" + authority},
 		server: &http.Server{
-			Handler: forward, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+			Handler: forward, ErrorLog: quiet, ReadHeaderTimeout: time.Minute,
 			TLSConfig:    &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 			TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2
 		},

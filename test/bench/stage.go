@@ -55,8 +55,8 @@ func (s *stage) operate(ctx context.Context, name string, do func(*operator) err
 	return s.operateBy(ctx, name, s.DirectWay("operator-"+name), do)
 }
 
-func (s *stage) operateBy(ctx context.Context, name string, way *rig.Way, do func(*operator) error, args ...string) error {
-	operator, err := s.startOperator(ctx, name, way, args...)
+func (s *stage) operateBy(ctx context.Context, name string, way *rig.Way, do func(*operator) error) error {
+	operator, err := s.startOperator(ctx, name, way)
 	if err != nil {
 		return err
 	}
