@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -35,21 +37,32 @@ const deletion = time.Duration(-1)
 
 // disposals are carried out in batches. Adding one never waits.
 type disposals struct {
+	clock clock.WithDelayedExecution
+	// alarm rings when some have waited for others.
+	alarm *alarm
+	// under are the requests that are made, of which places bounds how many are at a time. One that is tried again must not
+	// hold up the next ones.
+	under  sync.WaitGroup
+	places chan struct{}
+
 	mu      sync.Mutex
 	waiting []disposal
 	closed  bool
-	added   chan struct{}
 }
 
-func newDisposals() *disposals { return &disposals{added: make(chan struct{}, 1)} }
+func newDisposals(c clock.WithDelayedExecution, carryOut func() time.Time) *disposals {
+	return &disposals{clock: c, alarm: newAlarm(c, carryOut), places: make(chan struct{}, parallelDisposals)}
+}
 
 // add takes in one more. After close it does nothing: the message comes back by itself.
 func (d *disposals) add(each disposal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.closed {
-		d.waiting = append(d.waiting, each)
-		signal(d.added)
+	if d.closed {
+		return
+	}
+	if d.waiting = append(d.waiting, each); len(d.waiting) == 1 {
+		d.alarm.by(d.clock.Now().Add(gatherFor))
 	}
 }
 
@@ -58,15 +71,15 @@ func (d *disposals) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	signal(d.added)
 }
 
-// take returns all that wait. more is false when nothing will follow.
-func (d *disposals) take() (waiting []disposal, more bool) {
+// take returns all that wait.
+func (d *disposals) take() []disposal {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	waiting, d.waiting = d.waiting, nil
-	return waiting, !d.closed
+	waiting := d.waiting
+	d.waiting = nil
+	return waiting
 }
 
 // acknowledge asks for a message to be deleted. Its Job exists.
@@ -74,23 +87,22 @@ func (l *Loop) acknowledge(message *queue.Message) {
 	l.disposals.add(disposal{receiptHandle: message.ReceiptHandle, visibleAfter: deletion})
 }
 
-// disposeAll carries out what is asked for, until there will be no more of it.
-func (l *Loop) disposeAll() {
-	// One that is tried again must not hold up the next ones, hence no limit but on the requests themselves.
-	var batches sync.WaitGroup
-	places := make(chan struct{}, parallelDisposals)
-	for more := true; more; {
-		<-l.disposals.added
-		sleep(l.requests, l.deps.Clock, gatherFor)
-		var waiting []disposal
-		waiting, more = l.disposals.take()
-		for _, alike := range inKinds(waiting) {
-			for batch := range slices.Chunk(alike, queue.MaxBatch) {
-				batches.Go(func() { l.dispose(batch, places) })
-			}
+// disposeWaiting carries out what is asked for by now.
+func (l *Loop) disposeWaiting() (again time.Time) {
+	for _, alike := range inKinds(l.disposals.take()) {
+		for batch := range slices.Chunk(alike, queue.MaxBatch) {
+			l.disposals.under.Go(func() { l.dispose(batch) })
 		}
 	}
-	batches.Wait()
+	return time.Time{}
+}
+
+// disposeRest carries out what is left, and returns when all is done.
+func (l *Loop) disposeRest() {
+	l.disposals.close()
+	l.disposals.alarm.stop()
+	l.disposeWaiting()
+	l.disposals.under.Wait()
 }
 
 // inKinds puts together what one request can ask for.
@@ -109,16 +121,16 @@ type disposalKind struct {
 }
 
 // dispose carries out disposals of one kind.
-func (l *Loop) dispose(batch []disposal, places chan struct{}) {
+func (l *Loop) dispose(batch []disposal) {
 	left := batch
 	backoff := freshBackoff()
 	for attempt := 1; len(left) > 0 && attempt <= disposalAttempts; attempt++ {
 		if attempt > 1 {
 			sleep(l.requests, l.deps.Clock, backoff.Step())
 		}
-		places <- struct{}{}
+		l.disposals.places <- struct{}{}
 		left = l.tryDispose(left, attempt)
-		<-places
+		<-l.disposals.places
 	}
 	for _, each := range batch {
 		l.held.drop(each.receiptHandle)

@@ -191,7 +191,7 @@ type bench struct {
 	queue   *memory
 	loop    *Loop
 	ledgers *Ledgers
-	clock   clock.WithTicker
+	clock   clock.WithDelayedExecution
 	binding *v1alpha1.QueueBinding
 	client  client.WithWatch
 	stop    context.CancelCauseFunc
@@ -226,7 +226,7 @@ func run(t *testing.T, change func(*v1alpha1.QueueBinding), test func(*bench)) {
 	})
 }
 
-func newBench(t *testing.T, c clock.WithTicker, change func(*v1alpha1.QueueBinding)) *bench {
+func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.QueueBinding)) *bench {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {

@@ -27,10 +27,14 @@ const (
 // held are the messages that are to stay hidden from other receivers: those that were received and are being worked on, so
 // that a slow API server costs no second receive, which redrive policies count; and those whose Job runs and keeps them.
 type held struct {
-	clock clock.Clock
+	clock clock.WithDelayedExecution
 	queue queue.Queue
-	// added is signaled when a message may have to be extended sooner than all others.
-	added chan struct{}
+	// visibility is for how long messages are hidden. It may change.
+	visibility func() time.Duration
+	// requests ends when nothing is to be kept hidden any more. It is set before the first message.
+	requests context.Context
+	// alarm rings when a message is to be extended.
+	alarm *alarm
 
 	mu       sync.Mutex
 	messages map[string]*hiding // by receipt handle
@@ -45,8 +49,10 @@ type hiding struct {
 	failures int
 }
 
-func newHeld(c clock.Clock, q queue.Queue) *held {
-	return &held{clock: c, queue: q, added: make(chan struct{}, 1), messages: map[string]*hiding{}}
+func newHeld(c clock.WithDelayedExecution, q queue.Queue, visibility func() time.Duration) *held {
+	h := &held{clock: c, queue: q, visibility: visibility, messages: map[string]*hiding{}}
+	h.alarm = newAlarm(c, h.extendDue)
+	return h
 }
 
 // add takes in messages that were hidden for visibility by a receive that began at a time.
@@ -56,7 +62,7 @@ func (h *held) add(messages []queue.Message, began time.Time, visibility time.Du
 	for i := range messages {
 		h.messages[messages[i].ReceiptHandle] = &hiding{received: began, due: began.Add(visibility / 3)}
 	}
-	signal(h.added)
+	h.alarm.by(began.Add(visibility / 3))
 }
 
 // keep takes in a message that is hidden for nobody knows how long. One that is held already stays as it is.
@@ -67,7 +73,7 @@ func (h *held) keep(receiptHandle string, received time.Time) {
 		return
 	}
 	h.messages[receiptHandle] = &hiding{received: received, due: h.clock.Now()}
-	signal(h.added)
+	h.alarm.by(h.clock.Now())
 }
 
 // drop forgets a message that is done with.
@@ -77,35 +83,19 @@ func (h *held) drop(receiptHandle string) {
 	delete(h.messages, receiptHandle)
 }
 
-// keepHidden extends visibility timeouts until ctx ends, each when a third of it is over. The visibility is asked for each time,
-// as it may change.
-func (h *held) keepHidden(ctx context.Context, visibility func() time.Duration) {
-	for ctx.Err() == nil {
-		timeout := visibility()
-		gathering := min(timeout/30, longestGathering)
-		due, next := h.due(timeout, gathering)
-		h.extend(ctx, due, timeout)
-		if len(due) > 0 {
-			sleep(ctx, h.clock, gathering)
-			continue
-		}
-		h.await(ctx, next)
+// extendDue extends the visibility timeouts of which a third is over, and returns when to do so again.
+func (h *held) extendDue() time.Time {
+	if h.requests.Err() != nil {
+		return time.Time{}
 	}
-}
-
-// await waits until something may be due.
-func (h *held) await(ctx context.Context, next time.Time) {
-	var due <-chan time.Time // never
-	if !next.IsZero() {
-		timer := h.clock.NewTimer(next.Sub(h.clock.Now()))
-		defer timer.Stop()
-		due = timer.C()
+	timeout := h.visibility()
+	gathering := min(timeout/30, longestGathering)
+	due, next := h.due(timeout, gathering)
+	if len(due) == 0 {
+		return next
 	}
-	select {
-	case <-ctx.Done():
-	case <-h.added:
-	case <-due:
-	}
+	h.extend(h.requests, due, timeout)
+	return h.clock.Now().Add(gathering)
 }
 
 // due finds what is to be extended by now or within gathering, by the timeout to extend it to, which the end of SQS's 12

@@ -262,17 +262,17 @@ func (l *Ledger) Cancel(name string) {
 	changed()
 }
 
-// Overdue are the names of the Jobs that are expected since before a time and that nobody is making.
-func (l *Ledger) Overdue(before time.Time) []string {
+// Overdue are the names of the Jobs that are expected since before a time and that nobody is making. more is whether any Job
+// is expected.
+func (l *Ledger) Overdue(before time.Time) (names []string, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var names []string
 	for name, since := range l.expected {
 		if _, working := l.working[name]; !working && since.Before(before) {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, len(l.expected) > 0
 }
 
 // Seen is whether a Job of that name was seen.

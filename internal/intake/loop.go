@@ -7,14 +7,12 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -36,8 +34,6 @@ const (
 	// poll before it, that has to fit into the time that the operator has to stop.
 	requestTimeout  = 30 * time.Second
 	stoppingTimeout = 10 * time.Second
-	// overdueAfter is when a Job that was created and not seen is looked for.
-	overdueAfter = 15 * time.Second
 	// longestReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen
 	// within this.
 	longestReceiveBackoff = time.Minute
@@ -114,7 +110,7 @@ type Dependencies struct {
 	Recorder events.EventRecorder
 	Ledgers  *Ledgers
 	Metrics  *metrics.Metrics
-	Clock    clock.WithTicker
+	Clock    clock.WithDelayedExecution
 	// Creates bounds the Jobs that are created at a time, over all bindings.
 	Creates *Turns
 }
@@ -138,8 +134,11 @@ type Loop struct {
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
-	// stirred is signaled when messages were received.
-	stirred chan struct{}
+	// watch rings when the queue is to be asked for its numbers, asked is when it was last, in Unix nanoseconds.
+	watch *alarm
+	asked atomic.Int64
+	// overdue rings when Jobs may be missing that were created.
+	overdue *alarm
 	// stop ends the loop; its cause says why. requests outlives it, so that what was received is finished.
 	stop     context.Context
 	requests context.Context
@@ -156,22 +155,23 @@ type Loop struct {
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
 	l := &Loop{
-		deps:      deps,
-		log:       log,
-		key:       client.ObjectKeyFromObject(settings.Binding),
-		uid:       settings.Binding.UID,
-		queue:     q,
-		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
-		held:      newHeld(deps.Clock, q),
-		disposals: newDisposals(),
-		recent:    newRecent(),
-		report:    newReporter(changed),
-		wake:      make(chan struct{}, 1),
-		stirred:   make(chan struct{}, 1),
-		stop:      stop,
-		creates:   make(chan struct{}, createsInFlight),
+		deps:    deps,
+		log:     log,
+		key:     client.ObjectKeyFromObject(settings.Binding),
+		uid:     settings.Binding.UID,
+		queue:   q,
+		fifo:    strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
+		recent:  newRecent(),
+		report:  newReporter(changed),
+		wake:    make(chan struct{}, 1),
+		stop:    stop,
+		creates: make(chan struct{}, createsInFlight),
 	}
 	l.settings.Store(settings)
+	l.held = newHeld(deps.Clock, q, l.visibility)
+	l.disposals = newDisposals(deps.Clock, l.disposeWaiting)
+	l.watch = newAlarm(deps.Clock, l.askQueue)
+	l.overdue = newAlarm(deps.Clock, l.settleOverdue)
 	l.gate = newGate(deps.Clock, func(reason, message string) {
 		l.report.blocked(reason, message)
 		l.wakeUp()
@@ -201,15 +201,11 @@ func (l *Loop) bindingIsGone() bool { return l.gone.Load() }
 // run receives until the loop is stopped, and returns when all that it received is done with.
 func (l *Loop) run() {
 	requests, cancel := context.WithCancel(context.WithoutCancel(l.stop))
-	l.requests = requests
+	l.requests, l.held.requests = requests, requests
 	defer cancel()
 	defer l.deps.Ledgers.detach(l.uid)
 
-	var background, disposer sync.WaitGroup
-	background.Go(func() { l.held.keepHidden(requests, l.visibility) })
-	background.Go(func() { l.watchQueue(l.stop) })
-	background.Go(func() { l.settleOverdue(l.stop) })
-	disposer.Go(l.disposeAll)
+	l.watch.by(l.deps.Clock.Now())
 	kept := newReceipts(l)
 	l.ledger.look(kept)
 	if l.fifo && !l.settings.Load().keeping() {
@@ -220,11 +216,12 @@ func (l *Loop) run() {
 	l.receiveAll()
 
 	l.ledger.look(nil)
-	l.disposals.close()
-	disposer.Wait()
+	l.disposeRest()
 	cancel()
 	kept.checking.Wait()
-	background.Wait()
+	for _, each := range []*alarm{l.held.alarm, l.watch, l.overdue} {
+		each.stop()
+	}
 }
 
 // expectExisting reserves slots for Jobs that exist and that the cache does not show yet: the list that a cache starts
@@ -268,23 +265,6 @@ func (l *Loop) listExisting() error {
 }
 
 func (l *Loop) visibility() time.Duration { return l.settings.Load().visibility() }
-
-// settleOverdue looks for Jobs whose creation was never seen: because it did not happen, or because they were gone
-// again before the cache saw them.
-func (l *Loop) settleOverdue(ctx context.Context) {
-	for ctx.Err() == nil {
-		sleep(ctx, l.deps.Clock, overdueAfter/3)
-		for _, name := range l.ledger.Overdue(l.deps.Clock.Now().Add(-overdueAfter)) {
-			if l.gate.isClosed() {
-				break // the ones that wait there are still to be created
-			}
-			existing, err := l.read(ctx, name)
-			if apierrors.IsNotFound(err) || err == nil && job.Observe(existing).State != job.Active {
-				l.ledger.Cancel(name)
-			}
-		}
-	}
-}
 
 func (l *Loop) read(ctx context.Context, name string) (*batchv1.Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -30,6 +30,7 @@ func (l *Loop) receiveAll() {
 	if !l.expectExisting() {
 		return
 	}
+	l.expect()
 	in := &intakes{places: make(chan struct{}, batchesInFlight), helpers: make(chan struct{}, parallelReceives-1)}
 	defer in.under.Wait()
 	backoff := freshBackoff()
@@ -108,7 +109,8 @@ func (l *Loop) receive(in *intakes, n int, wait time.Duration) (full bool, err e
 		return false, nil
 	}
 	l.deps.Metrics.Received(l.key, len(messages))
-	signal(l.stirred)
+	l.stir()
+	l.expect()
 	for i := range messages {
 		messages[i].ReceivedTime = began
 	}

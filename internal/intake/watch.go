@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"context"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -13,24 +12,23 @@ const (
 	idleInterval = time.Minute
 )
 
-// watchQueue asks the queue for its numbers, soon after messages came and while some wait, else seldom.
-func (l *Loop) watchQueue(ctx context.Context) {
-	for {
-		asked := l.deps.Clock.Now()
-		settings, err := l.queue.Settings(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		l.report.asked(settings, err, l.polling.Load())
-		interval := idleInterval
-		if err == nil && (settings.VisibleMessages > 0 || settings.InFlightMessages > 0) {
-			interval = busyInterval
-		}
-		select {
-		case <-ctx.Done():
-		case <-l.deps.Clock.After(wait.Jitter(interval, 0.1)):
-		case <-l.stirred:
-			sleep(ctx, l.deps.Clock, busyInterval-l.deps.Clock.Since(asked))
-		}
+// askQueue asks the queue for its numbers, and returns when to ask again: soon while some messages wait, else seldom.
+func (l *Loop) askQueue() time.Time {
+	if l.stop.Err() != nil {
+		return time.Time{}
 	}
+	l.asked.Store(l.deps.Clock.Now().UnixNano())
+	settings, err := l.queue.Settings(l.stop)
+	if l.stop.Err() != nil {
+		return time.Time{}
+	}
+	l.report.asked(settings, err, l.polling.Load())
+	interval := idleInterval
+	if err == nil && (settings.VisibleMessages > 0 || settings.InFlightMessages > 0) {
+		interval = busyInterval
+	}
+	return l.deps.Clock.Now().Add(wait.Jitter(interval, 0.1))
 }
+
+// stir has the queue asked soon, as messages came.
+func (l *Loop) stir() { l.watch.by(time.Unix(0, l.asked.Load()).Add(busyInterval)) }
