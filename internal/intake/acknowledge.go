@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	// gatherFor is how long a message that is done with waits for others to share its request.
-	gatherFor = 50 * time.Millisecond
+	// gatherFor is how long a message that is done with waits for others to share its request, which goes off as soon as it is
+	// full: at 40 messages a second and more it is. Messages of a FIFO queue wait less, as SQS holds back what is behind them
+	// in their group.
+	gatherFor     = 250 * time.Millisecond
+	gatherForFIFO = 50 * time.Millisecond
 	// disposalAttempts bounds the tries to delete a message or to give it back. After that it comes back when its visibility
 	// timeout ends, and its Job is found.
 	disposalAttempts = 5
@@ -30,6 +33,8 @@ type disposal struct {
 	succeeded bool
 	// deleted, where it is set, is called when the message is deleted.
 	deleted func()
+	// by is when it goes off, however few share its request.
+	by time.Time
 }
 
 // deletion stands for no time at which a message is visible again.
@@ -37,7 +42,8 @@ const deletion = time.Duration(-1)
 
 // disposals are carried out in batches. Adding one never waits.
 type disposals struct {
-	clock clock.WithDelayedExecution
+	clock     clock.WithDelayedExecution
+	gatherFor time.Duration
 	// alarm rings when some have waited for others.
 	alarm *alarm
 	// under are the requests that are made, of which places bounds how many are at a time. One that is tried again must not
@@ -50,8 +56,12 @@ type disposals struct {
 	closed  bool
 }
 
-func newDisposals(c clock.WithDelayedExecution, carryOut func() time.Time) *disposals {
-	return &disposals{clock: c, alarm: newAlarm(c, carryOut), places: make(chan struct{}, parallelDisposals)}
+func newDisposals(c clock.WithDelayedExecution, fifo bool, carryOut func() time.Time) *disposals {
+	gather := gatherFor
+	if fifo {
+		gather = gatherForFIFO
+	}
+	return &disposals{clock: c, gatherFor: gather, alarm: newAlarm(c, carryOut), places: make(chan struct{}, parallelDisposals)}
 }
 
 // add takes in one more. After close it does nothing: the message comes back by itself.
@@ -61,8 +71,14 @@ func (d *disposals) add(each disposal) {
 	if d.closed {
 		return
 	}
-	if d.waiting = append(d.waiting, each); len(d.waiting) == 1 {
-		d.alarm.by(d.clock.Now().Add(gatherFor))
+	now := d.clock.Now()
+	each.by = now.Add(d.gatherFor)
+	d.waiting = append(d.waiting, each)
+	switch {
+	case len(d.waiting) >= queue.MaxBatch:
+		d.alarm.by(now)
+	case len(d.waiting) == 1:
+		d.alarm.by(each.by)
 	}
 }
 
@@ -73,13 +89,20 @@ func (d *disposals) close() {
 	d.closed = true
 }
 
-// take returns all that wait.
-func (d *disposals) take() []disposal {
+// take returns what is to go off now: full requests, or all where the first has waited for long enough or nothing will
+// follow. The rest goes off later.
+func (d *disposals) take() (ready []disposal, later time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	waiting := d.waiting
-	d.waiting = nil
-	return waiting
+	n := len(d.waiting)
+	if n > 0 && !d.closed && d.clock.Now().Before(d.waiting[0].by) {
+		n -= n % queue.MaxBatch
+	}
+	ready, d.waiting = d.waiting[:n:n], d.waiting[n:]
+	if len(d.waiting) > 0 {
+		later = d.waiting[0].by
+	}
+	return ready, later
 }
 
 // acknowledge asks for a message to be deleted. Its Job exists.
@@ -87,14 +110,15 @@ func (l *Loop) acknowledge(message *queue.Message) {
 	l.disposals.add(disposal{receiptHandle: message.ReceiptHandle, visibleAfter: deletion})
 }
 
-// disposeWaiting carries out what is asked for by now.
+// disposeWaiting carries out what is to go off now, and returns when the rest is.
 func (l *Loop) disposeWaiting() (again time.Time) {
-	for _, alike := range inKinds(l.disposals.take()) {
+	ready, again := l.disposals.take()
+	for _, alike := range inKinds(ready) {
 		for batch := range slices.Chunk(alike, queue.MaxBatch) {
 			l.disposals.under.Go(func() { l.dispose(batch) })
 		}
 	}
-	return time.Time{}
+	return again
 }
 
 // disposeRest carries out what is left, and returns when all is done.

@@ -169,7 +169,7 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 	}
 	l.settings.Store(settings)
 	l.held = newHeld(deps.Clock, q, l.visibility)
-	l.disposals = newDisposals(deps.Clock, l.disposeWaiting)
+	l.disposals = newDisposals(deps.Clock, l.fifo, l.disposeWaiting)
 	l.watch = newAlarm(deps.Clock, l.askQueue)
 	l.overdue = newAlarm(deps.Clock, l.settleOverdue)
 	l.gate = newGate(deps.Clock, func(reason, message string) {
