@@ -37,6 +37,8 @@ type memory struct {
 	most, impossible int
 	// receiving are the receives under way, mostReceiving the most that ever were.
 	receiving, mostReceiving int
+	// requests are the receives, deletions and changes of visibility so far.
+	requests int
 }
 
 type stored struct {
@@ -86,6 +88,9 @@ func (m *memory) begin(receives int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.receiving += receives
+	if receives > 0 {
+		m.requests++
+	}
 	m.mostReceiving = max(m.mostReceiving, m.receiving)
 	return m.distance
 }
@@ -131,6 +136,7 @@ func (m *memory) ChangeVisibility(_ context.Context, handles []string, timeout t
 func (m *memory) each(handles []string, do func(*stored) error) []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.requests += (len(handles) + queue.MaxBatch - 1) / queue.MaxBatch
 	errs := make([]error, len(handles))
 	for i, handle := range handles {
 		if errs[i] = m.fault; errs[i] != nil {
