@@ -50,6 +50,11 @@ func measureKeep(ctx context.Context, s *stage, r *report) error {
 		r.add(fmt.Sprintf("%s, %d waiting, Jobs over the limit", what, waiting), float64(seen-kept), "Jobs", atMost(0))
 		r.add(what+", filled", rate, "Jobs/s", goalless)
 		r.add(what+", resident memory", o.memory(false), "MiB", goalless)
+		stored := &batchv1.JobList{}
+		if err := s.Client.List(ctx, stored, client.InNamespace(a.namespace), client.Limit(1)); err != nil || len(stored.Items) == 0 {
+			return fmt.Errorf("looking at a Job: %w", err)
+		}
+		r.add("a Job as the API server stores it", float64(stored.Items[0].Size()), "bytes", goalless)
 
 		n, mean, p99, cores, err := s.churn(ctx, o, a)
 		if err != nil {

@@ -34,6 +34,8 @@ func (c *counter) snapshot() map[string]int {
 	return maps.Clone(c.counts)
 }
 
+const receive = "ReceiveMessage"
+
 // isWrite is whether a request changes what the API server stores.
 func isWrite(name string) bool {
 	verb, _, _ := strings.Cut(name, " ")
@@ -43,15 +45,38 @@ func isWrite(name string) bool {
 // isSQS is whether it went to SQS, whose actions have no spaces.
 func isSQS(name string) bool { return !strings.Contains(name, " ") }
 
-// measureRequests counts what passes two proxies while messages are drained.
+// requests are those that passed while messages were drained.
+type requests struct {
+	messages int
+	// writes are those to the API server without statuses, sqs those to SQS, receives among them.
+	writes, statuses, sqs, receives int
+	elapsed                         time.Duration
+	// told names them all.
+	told string
+}
+
 func measureRequests(ctx context.Context, s *stage, r *report) error {
-	counter := newCounter()
-	way, err := s.OpenWay("operator-requests", "", counter.count)
+	counted, err := s.countRequests(ctx)
 	if err != nil {
 		return err
 	}
+	fmt.Printf("       %s\n", counted.told)
+	n := float64(counted.messages)
+	r.add(fmt.Sprintf("API writes per message, of %d", counted.messages), float64(counted.writes)/n, "requests", atMost(1))
+	r.add("status writes per second, after the first", float64(max(counted.statuses-1, 0))/counted.elapsed.Seconds(), "requests", atMost(1))
+	r.add("SQS requests per message, busy", float64(counted.sqs)/n, "requests", atMost(0.25))
+	return nil
+}
+
+// countRequests counts what passes two proxies while messages are drained.
+func (s *stage) countRequests(ctx context.Context) (counted requests, err error) {
+	counter := newCounter()
+	way, err := s.OpenWay("operator-requests", "", counter.count)
+	if err != nil {
+		return requests{}, err
+	}
 	defer way.Close()
-	return s.operateBy(ctx, "requests", way, func(*operator) error {
+	err = s.operateBy(ctx, "requests", way, func(*operator) error {
 		a, err := s.newArena(ctx, suspended)
 		if err != nil {
 			return err
@@ -77,32 +102,34 @@ func measureRequests(ctx context.Context, s *stage, r *report) error {
 		if err := waitEmpty(ctx, a, n); err != nil {
 			return err
 		}
-		elapsed := time.Since(began)
-		after := counter.snapshot()
-		after["ReceiveMessage"] = busy["ReceiveMessage"]
-
-		var writes, statuses, requests float64
-		told := []string{}
-		for _, name := range slices.Sorted(maps.Keys(after)) {
-			by := float64(after[name] - before[name])
-			switch {
-			case by == 0:
-				continue
-			case name == "patch queuebindings/status":
-				statuses += by
-			case isSQS(name):
-				requests += by
-			case isWrite(name):
-				writes += by
-			}
-			told = append(told, fmt.Sprintf("%s %.0f", name, by))
-		}
-		fmt.Printf("       %s\n", strings.Join(told, ", "))
-		r.add(fmt.Sprintf("API writes per message, of %d", n), writes/float64(n), "requests", atMost(1))
-		r.add("status writes per second, after the first", max(statuses-1, 0)/elapsed.Seconds(), "requests", atMost(1))
-		r.add("SQS requests per message, busy", requests/float64(n), "requests", atMost(0.25))
+		counted = requestsSince(before, busy, counter.snapshot())
+		counted.messages, counted.elapsed = n, time.Since(began)
 		return a.clear(ctx)
 	})
+	return counted, err
+}
+
+// requestsSince sorts requests by what they are. Receives are counted until busy ended.
+func requestsSince(before, busy, after map[string]int) requests {
+	after[receive] = busy[receive]
+	counted := requests{receives: after[receive] - before[receive]}
+	var told []string
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		by := after[name] - before[name]
+		switch {
+		case by == 0:
+			continue
+		case name == "patch queuebindings/status":
+			counted.statuses += by
+		case isSQS(name):
+			counted.sqs += by
+		case isWrite(name):
+			counted.writes += by
+		}
+		told = append(told, fmt.Sprintf("%s %d", name, by))
+	}
+	counted.told = strings.Join(told, ", ")
+	return counted
 }
 
 // waitEmpty waits until all messages are deleted and the status tells of all Jobs.
