@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ func main() {
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	defer goruntime.KeepAlive(paceGarbage())
 	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
 
 	if err := run(o); err != nil {

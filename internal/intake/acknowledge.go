@@ -179,7 +179,6 @@ func (l *Loop) tryDispose(batch []disposal, attempt int) (again []disposal) {
 		errs = l.queue.ChangeVisibility(l.requests, handles, after)
 	}
 	for i, err := range errs {
-		log := l.log.V(1).WithValues("attempt", attempt, "delete", after == deletion)
 		switch {
 		case err == nil && after == deletion:
 			l.deps.Metrics.Acknowledged(l.key)
@@ -188,9 +187,9 @@ func (l *Loop) tryDispose(batch []disposal, attempt int) (again []disposal) {
 			}
 		case err == nil:
 		case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
-			log.Info("Could not let go of a message that was received again", "cause", err.Error())
+			l.log.V(1).Info("Could not let go of a message that was received again", "delete", after == deletion, "cause", err.Error())
 		default:
-			log.Info("Could not let go of a message", "cause", err.Error())
+			l.log.V(1).Info("Could not let go of a message", "delete", after == deletion, "attempt", attempt, "cause", err.Error())
 			again = append(again, batch[i])
 		}
 	}

@@ -169,7 +169,6 @@ type delivery struct {
 
 // work makes attempts at a message until one is final.
 func (l *Loop) work(message *queue.Message, attempt func() Verdict, d delivery) result {
-	log := l.log.WithValues("messageID", message.ID, "job", d.name)
 	attempted := false
 	for {
 		// A loop that ends finishes what it has, unless it would have to wait for the API server.
@@ -226,7 +225,7 @@ func (l *Loop) work(message *queue.Message, attempt func() Verdict, d delivery) 
 				return returned
 			}
 		case Hold:
-			log.Info("Could not create a Job; the message is kept", "reason", verdict.Reason, "cause", verdict.Message)
+			l.log.Info("Could not create a Job; the message is kept", "messageID", message.ID, "job", d.name, "reason", verdict.Reason, "cause", verdict.Message)
 			l.gate.refuse(verdict.Reason, verdict.Message)
 		}
 	}
