@@ -27,7 +27,7 @@ type amounts struct {
 }
 
 var full = amounts{
-	drains: 3, drained: 5000,
+	drains: 5, drained: 5000,
 	samples: 100, slots: 20,
 	bursts:  10,
 	each:    250,

@@ -77,7 +77,7 @@ func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name 
 		}
 	}
 	what := fmt.Sprintf("%s of %d", name, n)
-	r.addRatio(what, median(operator), median(bare), "Jobs/s", atLeast(0.9))
+	r.addTurns(what, median(operator), median(bare), median(ratios(operator, bare)), "Jobs/s", atLeast(0.9))
 	r.add(what+", operator's CPU", median(cores), "cores", goalless)
 	r.add(what+", operator's memory at most", o.memory(true), "MiB", goalless)
 	return nil

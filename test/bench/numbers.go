@@ -17,3 +17,12 @@ func quantile(numbers []float64, share float64) float64 {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// ratios are what each number is of the other one of its turn.
+func ratios(numbers, of []float64) []float64 {
+	all := make([]float64, len(numbers))
+	for i := range numbers {
+		all[i] = numbers[i] / of[i]
+	}
+	return all
+}

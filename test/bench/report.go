@@ -30,8 +30,8 @@ type row struct {
 	Unit     string  `json:"unit"`
 	Met      *bool   `json:"met"`
 
-	// bare is the bare client's number, where it has one.
-	bare *float64
+	// ratio is what it is of the bare client's number, where that has one.
+	ratio *float64
 }
 
 // report is all that was measured, in its order.
@@ -47,9 +47,14 @@ func (r *report) add(name string, measured float64, unit string, goal goal) {
 
 // addRatio adds the operator's number, the bare client's, and with its goal what the one is of the other.
 func (r *report) addRatio(name string, operator, bare float64, unit string, goal goal) {
-	r.rows = append(r.rows, row{Name: name, Measured: operator, Unit: unit, bare: &bare})
+	r.addTurns(name, operator, bare, operator/bare, unit, goal)
+}
+
+// addTurns is addRatio with the median of the ratios of each turn, whose two numbers are of the same minute.
+func (r *report) addTurns(name string, operator, bare, ratio float64, unit string, goal goal) {
+	r.rows = append(r.rows, row{Name: name, Measured: operator, Unit: unit, ratio: &ratio})
 	r.add(name+", bare client", bare, unit, goalless)
-	r.add(name+", ratio", operator/bare, "of bare", goal)
+	r.add(name+", ratio", ratio, "of bare", goal)
 }
 
 var goalless goal
@@ -70,8 +75,8 @@ func (r *report) print(to io.Writer) {
 	fmt.Fprintln(table, "WHAT\tGOAL\tMEASURED\tUNIT\tRATIO\tMET")
 	for _, row := range r.rows {
 		ratio, met := "", ""
-		if row.bare != nil {
-			ratio = fmt.Sprintf("%.2f", row.Measured/(*row.bare))
+		if row.ratio != nil {
+			ratio = fmt.Sprintf("%.2f", *row.ratio)
 		}
 		if row.Met != nil {
 			met = map[bool]string{true: "yes", false: "NO"}[*row.Met]
