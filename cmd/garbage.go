@@ -11,7 +11,7 @@ const (
 	collectAt = 50
 	// ballast counts as heap and is never touched, so that it is not resident. Without it a small heap, that of an operator
 	// which drains a queue, would be collected more than once a second.
-	ballast = 48 << 20
+	ballast = 32 << 20
 )
 
 // paceGarbage sets how often garbage is collected, unless GOGC does. What it returns has to be kept.
