@@ -2,11 +2,11 @@ package intake
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	batchv1 "k8s.io/api/batch/v1"
 	testingclock "k8s.io/utils/clock/testing"
 
@@ -35,12 +35,7 @@ func TestAfterTwelveHoursTheEmulatorsMessageIsAdopted(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	url := environment.SQSEndpoint + "/000000000000/twelve"
-	maker := awssqs.New(awssqs.Options{
-		BaseEndpoint: &environment.SQSEndpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	})
-	if _, err := maker.CreateQueue(t.Context(), &awssqs.CreateQueueInput{QueueName: new("twelve")}); err != nil {
-		t.Fatal(err)
-	}
+	createQueue(t, environment.SQSEndpoint, "twelve")
 	emulated, err := sqs.NewOpener().Open(t.Context(), queue.Address{URL: url})
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +90,25 @@ func TestAfterTwelveHoursTheEmulatorsMessageIsAdopted(t *testing.T) {
 	b.conclude(names[0], batchv1.JobComplete)
 	eventually(t, "the message is deleted", inFlight(0, 0))
 	b.end()
+}
+
+// createQueue makes a queue as a producer would.
+func createQueue(t *testing.T, endpoint, name string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(`{"QueueName": "`+name+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Amz-Target", "AmazonSQS.CreateQueue")
+	request.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status)
+	}
 }
 
 // shortPolls polls for a second at most: a poll that was open during the leap would have begun 12 hours ago.
