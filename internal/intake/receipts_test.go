@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -469,6 +470,31 @@ func TestAReceiptOfYesterdayIsLeftAlone(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		if n := b.queue.impossible; n > 0 || b.queue.allHidden() {
 			t.Errorf("asked %d times for what SQS never gives, or extended", n)
+		}
+	})
+}
+
+// Thousands of Jobs keep their messages hidden, ten to a request, and not all at the same moment.
+func TestThousandsOfMessagesAreKeptHidden(t *testing.T) {
+	const messages = 2000
+	run(t, suspended, func(b *bench) {
+		var bodies []string
+		for i := range messages {
+			bodies = append(bodies, fmt.Sprint(i))
+		}
+		b.queue.send(bodies...)
+		for i, message := range b.queue.take(messages, 30*time.Second) {
+			message.ReceivedTime = time.Now()
+			b.ledgers.Observe(b.binding.UID, job.Record{Name: fmt.Sprint(i), Lineage: job.Lineage{Root: message.ID, Attempt: 1}, State: job.Active, Receipt: job.ReceiptOf(&message)})
+		}
+		time.Sleep(time.Second)
+		before := b.queue.requests
+		b.stayHidden(5 * time.Minute)
+		b.want(messages, 1, 0)
+		// Every third of 30 seconds at the latest, three quarters of that at the soonest, and a request for each ten.
+		asked := b.queue.requests - before
+		if least, most := 30*messages/queue.MaxBatch, 30*messages/queue.MaxBatch*2; asked < least || asked > most {
+			t.Errorf("%d requests in 5 minutes, want %d to %d", asked, least, most)
 		}
 	})
 }
