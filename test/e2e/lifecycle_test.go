@@ -117,7 +117,7 @@ var _ = Describe("A Job", func() {
 		Expect(k8s.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: first}})).To(Succeed())
 		Eventually(w.runningPod).WithArguments(ctx, id).ShouldNot(Or(BeEmpty(), Equal(first)))
 		second := w.runningPod(ctx, id)
-		Expect(kubectl("exec", "-n", w.namespace, second, "--", "printenv", "QUEUEBINDING_MESSAGE_BODY")).To(Equal("$(HOME) \u00e9\n"))
+		Expect(kubectl("exec", "-n", w.namespace, second, "--", "sh", "-c", `printf %s "$QUEUEBINDING_MESSAGE_BODY"`)).To(Equal("$(HOME) \u00e9"))
 		w.tell(second)
 		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
 		Expect(w.jobs(ctx)).To(HaveLen(1))

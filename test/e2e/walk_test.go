@@ -104,7 +104,10 @@ var _ = Describe("The walk", func() {
 		kubectl("delete", "-n", w.namespace, "queuebinding", "pings")
 		Eventually(w.jobs).WithArguments(ctx).Should(BeEmpty())
 		w.send(ctx, `{"target": "127.0.0.1", "duration": "2"}`, nil)
+		// A poll that was open may take it, and gives it back.
+		Eventually(w.numbers(ctx)).Should(Equal([]string{"1", "0"}))
 		Consistently(w.numbers(ctx)).Should(Equal([]string{"1", "0"}))
+		Expect(w.jobs(ctx)).To(BeEmpty())
 	})
 
 	It("keeps no more records than the binding asks for", func(ctx SpecContext) {
@@ -141,6 +144,24 @@ var _ = Describe("The walk", func() {
 		Eventually(status(ctx, binding)).Should(counts(0, 3, 0))
 		Expect(leader(ctx)).NotTo(Equal(before))
 		Eventually(operators).WithArguments(ctx).Should(HaveLen(2))
+	})
+
+	It("serves the subresource again after its certificate was lost", func(ctx SpecContext) {
+		secret := &corev1.Secret{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: system, Name: "queuebinding-apiserver-tls"}, secret)).To(Succeed())
+		lost := secret.DeepCopy()
+		for key := range lost.Data {
+			lost.Data[key] = nil
+		}
+		Expect(k8s.Update(ctx, lost)).To(Succeed())
+		Eventually(func() map[string][]byte {
+			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(Succeed())
+			return secret.Data
+		}).Should(HaveEach(Not(BeEmpty())))
+		Eventually(func() string {
+			answer, _ := kubectlCommand("get", "--raw", "/apis/subresources.queuebinding.dev/v1alpha1").CombinedOutput()
+			return string(answer)
+		}).Should(ContainSubstring("queuebindings/requeue"))
 	})
 
 	It("shows metrics to those who may read them", func(ctx SpecContext) {
