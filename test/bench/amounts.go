@@ -38,11 +38,11 @@ var full = amounts{
 }
 
 var small = amounts{
-	drains: 1, drained: 600,
-	samples: 8, slots: 3,
-	bursts:  2,
-	each:    20,
-	counted: 300,
-	idle:    100, idleFor: 10 * time.Second,
-	kept: 1000, waiting: 500, churn: 20,
+	drains: 2, drained: 300,
+	samples: 5, slots: 3,
+	bursts:  1,
+	each:    40,
+	counted: 200,
+	idle:    50, idleFor: 5 * time.Second,
+	kept: 500, waiting: 200, churn: 20,
 }
