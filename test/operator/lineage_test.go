@@ -122,11 +122,11 @@ var _ = Describe("The lineage", func() {
 		// As if the operator had died between create and delete, and a user had taken the label off since.
 		operator = startOperator()
 		Eventually(w.jobs).WithArguments(ctx).Should(HaveLen(1))
-		job := w.jobs(ctx)[0]
+		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
 		operator.kill()
+		job := w.jobs(ctx)[0]
 		job.Labels = nil
 		Expect(k8s.Update(ctx, &job)).To(Succeed())
-		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
 		operator = startOperator()
 		w.queue.send(ctx, job.Spec.Template.Annotations[v1alpha1.AnnotationBody], func(in *sqs.SendMessageInput) {
 			in.MessageAttributes = map[string]types.MessageAttributeValue{v1alpha1.AttributeLineage: text(lineageOf(&job))}
