@@ -4,6 +4,8 @@ import "time"
 
 // amounts are how much is measured.
 type amounts struct {
+	// few is whether beginnings and ends make up so much of a drain that some goals say nothing.
+	few bool
 	// drains is how often either side drains drained messages.
 	drains, drained int
 	// samples is how many single messages are timed on either side, slots how many times a slot gets free.
@@ -27,7 +29,7 @@ type amounts struct {
 }
 
 var full = amounts{
-	drains: 5, drained: 5000,
+	drains: 4, drained: 5000,
 	samples: 100, slots: 20,
 	bursts:  10,
 	each:    250,
@@ -38,6 +40,7 @@ var full = amounts{
 }
 
 var small = amounts{
+	few:    true,
 	drains: 2, drained: 300,
 	samples: 5, slots: 3,
 	bursts:  1,
@@ -45,4 +48,12 @@ var small = amounts{
 	counted: 200,
 	idle:    50, idleFor: 5 * time.Second,
 	kept: 500, waiting: 200, churn: 20,
+}
+
+// unlessFew is a goal, but none where there is too little to judge by.
+func (a amounts) unlessFew(g goal) goal {
+	if a.few {
+		return goalless
+	}
+	return g
 }

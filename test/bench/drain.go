@@ -14,7 +14,7 @@ import (
 // measureDrain drains a queue that answers at once, as the emulator on the same machine does.
 func measureDrain(ctx context.Context, s *stage, r *report) error {
 	return s.operate(ctx, "drain", func(o *operator) error {
-		return s.compareDrains(ctx, r, o, "drain", s.amounts.drains, s.SQSEndpoint)
+		return s.compareDrains(ctx, r, o, "drain", s.amounts.drains, s.SQSEndpoint, nearBare)
 	})
 }
 
@@ -30,21 +30,17 @@ func measureFar(ctx context.Context, s *stage, r *report) error {
 	defer proxy.Close()
 	way := s.DirectWay("operator-far", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
 	return s.operateBy(ctx, "far", way, func(o *operator) error {
-		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), 1, proxy.URL)
+		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), 1, proxy.URL, s.amounts.unlessFew(nearBare))
 	})
 }
 
 // compareDrains has the bare client and the operator take turns at a queue full of messages, and at being the first.
-func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name string, rounds int, endpoint string) error {
+func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name string, rounds int, endpoint string, goal goal) error {
 	n := s.amounts.drained
 	var operator, bare, cores []float64
 	for round := range rounds {
-		a, err := s.newArena(ctx, suspended)
-		if err != nil {
-			return err
-		}
-		a.bare.at(endpoint)
-		byBare := func() error {
+		byBare := func(a *arena) error {
+			a.bare.at(endpoint)
 			if err := a.bareQueue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
@@ -52,7 +48,7 @@ func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name 
 			bare = append(bare, rate)
 			return err
 		}
-		byOperator := func() error {
+		byOperator := func(a *arena) error {
 			if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
@@ -63,21 +59,26 @@ func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name 
 			cores = append(cores, (o.cpu()-before).Seconds()/time.Since(began).Seconds())
 			return errors.Join(err, <-profiled)
 		}
-		turns := []func() error{byBare, byOperator}
+		turns := []func(*arena) error{byBare, byOperator}
 		if round%2 == 1 {
 			slices.Reverse(turns)
 		}
 		for _, turn := range turns {
-			if err := errors.Join(turn(), s.settle(ctx)); err != nil {
+			// Jobs that are there already slow the API server down, by a tenth for 5,000 of them: neither finds the other's.
+			a, err := s.newArena(ctx, suspended)
+			if err != nil {
+				return err
+			}
+			if err := turn(a); err != nil {
+				return err
+			}
+			if err := a.clear(ctx); err != nil {
 				return err
 			}
 		}
-		if err := a.clear(ctx); err != nil {
-			return err
-		}
 	}
 	what := fmt.Sprintf("%s of %d", name, n)
-	r.addTurns(what, median(operator), median(bare), median(ratios(operator, bare)), "Jobs/s", atLeast(0.9))
+	r.addTurns(what, median(operator), median(bare), median(ratios(operator, bare)), "Jobs/s", goal)
 	r.add(what+", operator's CPU", median(cores), "cores", goalless)
 	r.add(what+", operator's memory at most", o.memory(true), "MiB", goalless)
 	return nil

@@ -5,7 +5,15 @@ import (
 	"time"
 )
 
-func median(numbers []float64) float64 { return quantile(numbers, 0.5) }
+// median is the middle one, or between the two that are.
+func median(numbers []float64) float64 {
+	n := len(numbers)
+	if n == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(numbers))
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
 
 // quantile is the smallest number that a share of them does not exceed.
 func quantile(numbers []float64, share float64) float64 {

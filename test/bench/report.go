@@ -14,9 +14,8 @@ type goal struct {
 	met  func(float64) bool
 }
 
-func atLeast(bound float64) goal {
-	return goal{fmt.Sprintf("≥ %v", bound), func(measured float64) bool { return measured >= bound }}
-}
+// nearBare is the design's goal for drains: nine tenths of the bare client's rate.
+var nearBare = goal{"≥ 0.9", func(measured float64) bool { return measured >= 0.9 }}
 
 func atMost(bound float64) goal {
 	return goal{fmt.Sprintf("≤ %v", bound), func(measured float64) bool { return measured <= bound }}
