@@ -179,7 +179,11 @@ func TestAnEarlierReceiveLeavesTheReceiptAlone(t *testing.T) {
 		time.Sleep(time.Second)
 		name := b.attempt("a", 1)
 		earlier := job.RecordedReceipt(b.job(name))
-		for count, want := range map[int]Action{earlier.Count: Leave, earlier.Count + 7: Keep} {
+		for _, tc := range []struct {
+			count int
+			want  Action
+		}{{earlier.Count, Leave}, {earlier.Count + 7, Keep}} {
+			count, want := tc.count, tc.want
 			message := &queue.Message{ID: "message-a", Body: "a", ReceiptHandle: "another", ReceiveCount: count, ReceivedTime: earlier.Time.Add(-time.Minute)}
 			verdict := b.loop.complete(name, job.Lineage{Root: "message-a", Attempt: 1}, message)
 			if verdict.Action != want {
