@@ -50,7 +50,7 @@ const (
 // +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/status,verbs=patch
 // +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconciler reconciles QueueBindings.

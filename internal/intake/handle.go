@@ -249,17 +249,22 @@ func (l *Loop) mayCreate() bool {
 	return !l.bindingIsGone() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
 }
 
-// deliver makes the Job of a message, or finds it, and then its Secrets.
+// deliver makes the Job of a message, or finds it. The Job's Secrets are there before it is.
 func (l *Loop) deliver(rendered *batchv1.Job, lineage job.Lineage, message *queue.Message) Verdict {
+	secrets, verdict := l.store(rendered, message)
 	created := rendered.DeepCopy()
-	verdict := l.create(created)
+	if verdict.Action == Acknowledge {
+		verdict = l.create(created)
+	}
 	switch verdict.Action {
 	case Acknowledge:
 		l.deps.Metrics.Created(l.key)
 		l.log.V(1).Info("Created a Job", "messageID", message.ID, "job", created.Name)
-		return l.deliverFiles(created, message)
+		return l.handOver(secrets, created)
 	case Verify:
 		return l.complete(rendered.Name, lineage, message)
+	case Reject:
+		l.discard(secrets)
 	}
 	return verdict
 }
@@ -280,7 +285,7 @@ func (l *Loop) create(object client.Object) Verdict {
 	return Judge(l.deps.Client.Create(ctx, object))
 }
 
-// complete is called where a Job by the name exists: it verifies that it is this message's, and sees to its Secrets.
+// complete is called where a Job by the name exists: it verifies that it is this message's and has its Secrets.
 func (l *Loop) complete(name string, lineage job.Lineage, message *queue.Message) Verdict {
 	existing, err := l.read(l.requests, name)
 	switch {
@@ -346,64 +351,6 @@ func (l *Loop) answer(existing *batchv1.Job, message *queue.Message) Verdict {
 	}
 	l.log.V(1).Info("Received a message again whose Job runs", "messageID", message.ID, "job", existing.Name)
 	return Verdict{Action: Keep}
-}
-
-// deliverFiles creates the Secrets of a Job that has its message in files, and says then what the Job's rule has become of the
-// message. A Job whose Secrets are refused for good is deleted: its Pods would wait for them for ever.
-func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict {
-	done := Verdict{Action: Acknowledge}
-	if job.Observe(owner).KeepsMessage() {
-		done.Action = Keep
-	}
-	if !job.HasFiles(owner) {
-		return done
-	}
-	secrets, err := job.Secrets(owner, message)
-	if rejection, ok := errors.AsType[*job.RejectionError](err); ok {
-		return Verdict{Reject, rejection.Reason, rejection.Message}
-	}
-	for _, secret := range secrets {
-		verdict := l.create(secret)
-		if verdict.Action == Verify {
-			verdict = l.verifySecret(secret, owner)
-		}
-		if verdict.Action == Reject {
-			if err := l.deleteJob(owner); err != nil {
-				return unavailable(err)
-			}
-		}
-		if verdict.Action != Acknowledge {
-			return verdict
-		}
-	}
-	return done
-}
-
-// verifySecret is called where a Secret by the name exists: of this Job, or of an earlier one that bore the same name and
-// is being collected.
-func (l *Loop) verifySecret(secret *corev1.Secret, owner *batchv1.Job) Verdict {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
-	defer cancel()
-	existing := &corev1.Secret{}
-	err := l.deps.Reader.Get(ctx, client.ObjectKeyFromObject(secret), existing)
-	switch {
-	case apierrors.IsNotFound(err):
-		return Verdict{Action: Retry}
-	case err != nil:
-		return unavailable(err)
-	case metav1.IsControlledBy(existing, owner):
-		return Verdict{Action: Acknowledge}
-	case metav1.GetControllerOf(existing) == nil, metav1.GetControllerOf(existing).Name != owner.Name:
-		return Verdict{Reject, v1alpha1.RejectedNameTaken, "a Secret named " + secret.Name + " exists and belongs to something else"}
-	}
-	return Verdict{Hold, v1alpha1.ReasonAPIServerUnavailable, "the Secret " + secret.Name + " of a deleted Job is not collected yet"}
-}
-
-func (l *Loop) deleteJob(target *batchv1.Job) error {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
-	defer cancel()
-	return client.IgnoreNotFound(l.deps.Client.Delete(ctx, target,
-		client.Preconditions{UID: &target.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }
 
 // reject leaves a message to the queue and its redrive policy, and says why.

@@ -292,6 +292,7 @@ func (b *bench) create(ctx context.Context, c client.WithWatch, object client.Ob
 	create := func() error {
 		object.SetUID("uid-of-" + object.GetUID() + "x")
 		if err := c.Create(ctx, object, options...); err != nil {
+			object.SetUID("")
 			return err
 		}
 		if made, ok := object.(*batchv1.Job); ok {

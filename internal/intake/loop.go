@@ -218,7 +218,7 @@ func (l *Loop) run() {
 	l.ledger.look(nil)
 	l.disposeRest()
 	cancel()
-	kept.checking.Wait()
+	kept.claims.Wait()
 	for _, each := range []*alarm{l.held.alarm, l.watch, l.overdue} {
 		each.stop()
 	}

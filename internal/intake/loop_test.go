@@ -16,6 +16,9 @@ import (
 
 var errQuota = apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, "x", errors.New("exceeded quota: jobs"))
 
+// errInvalid is said of a Job that will never be accepted.
+var errInvalid = apierrors.NewBadRequest("no such Job")
+
 // refused has every creation refused.
 func refused(func() error, client.Object) error { return errQuota }
 

@@ -8,17 +8,18 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
-// parallelChecks is how many Jobs a loop reads at a time to see whether their Secrets exist.
-const parallelChecks = 16
+const (
+	// parallelClaims is how many Jobs' Secrets a loop claims at a time.
+	parallelClaims = 16
+	// claimableFor is how long after its end a Job's Secrets are claimed.
+	claimableFor = time.Hour
+)
 
 // receipts look after the messages that Jobs under OnJobSucceeded keep: hidden while the Job runs, deleted when it has
 // succeeded, given back when it has failed or is gone. All that they know comes from the Jobs, so that a new loop goes on
@@ -26,9 +27,9 @@ const parallelChecks = 16
 type receipts struct {
 	loop   *Loop
 	byName map[string]*kept
-	// checking are the checks that are under way, of which places bounds how many read.
-	checking sync.WaitGroup
-	places   chan struct{}
+	// claims are those under way, of which places bounds how many ask the API server.
+	claims sync.WaitGroup
+	places chan struct{}
 }
 
 // kept is a message that a Job keeps.
@@ -37,12 +38,10 @@ type kept struct {
 	// state is the Job's; empty where it was not seen yet.
 	state job.State
 	grace time.Duration
-	// whole is whether the Job surely has its message: the Secrets of File delivery are created after it.
-	whole bool
 }
 
 func newReceipts(l *Loop) *receipts {
-	return &receipts{loop: l, byName: map[string]*kept{}, places: make(chan struct{}, parallelChecks)}
+	return &receipts{loop: l, byName: map[string]*kept{}, places: make(chan struct{}, parallelClaims)}
 }
 
 // saw implements keeper.
@@ -51,6 +50,9 @@ func (r *receipts) saw(record job.Record, newest bool) {
 	if !seen {
 		known = &kept{receipt: record.Receipt, grace: record.Grace}
 		r.byName[record.Name] = known
+		if record.Files && (record.State == job.Active || r.loop.deps.Clock.Since(record.Finished) < claimableFor) {
+			r.claims.Go(func() { r.claim(record) })
+		}
 	}
 	known.grace = record.Grace
 	replaced := known.take(record.Receipt, r.loop.held)
@@ -60,11 +62,7 @@ func (r *receipts) saw(record job.Record, newest bool) {
 	known.state = record.State
 	switch record.State {
 	case job.Active:
-		if known.whole = known.whole || !record.Files; known.whole {
-			r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
-		} else {
-			r.checking.Go(func() { r.check(record) })
-		}
+		r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
 	case job.Succeeded:
 		if r.loop.deps.Clock.Since(record.Finished) < queue.MaxVisibilityTimeout {
 			r.loop.finished(record, known.receipt.Handle)
@@ -121,54 +119,30 @@ func (r *receipts) keep(name string, receipt job.Receipt) {
 		r.byName[name] = known
 	}
 	known.take(receipt, r.loop.held)
-	known.whole = true
 	if receipt.Handle != known.receipt.Handle {
 		r.loop.held.drop(receipt.Handle)
 	}
 	r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
 }
 
-// check has a Job keep its message if it has its Secrets. Where it lacks them, the operator that made it has ended between
-// the two, and the message must come back: nothing else tells what is in them.
-func (r *receipts) check(record job.Record) {
+// claim sees to it that a Job's Secrets are the Job's. They are not where an operator ended between the two, and the message, which
+// would tell otherwise, does not come back while the Job keeps it.
+func (r *receipts) claim(record job.Record) {
 	l := r.loop
 	r.places <- struct{}{}
 	defer func() { <-r.places }()
+	if l.ledger.Working(record.Name) {
+		return // this loop is just making it
+	}
 	backoff := freshBackoff()
 	for l.requests.Err() == nil {
-		whole, err := l.hasItsSecrets(l.requests, record.Name, record.UID)
-		if err == nil && whole {
-			l.ledger.Keep(record.Name, record.Receipt)
-		}
+		err := l.claimSecrets(record)
 		if err == nil {
 			return
 		}
+		l.log.V(1).Info("Could not claim the Secrets of a Job", "job", record.Name, "cause", err.Error())
 		sleep(l.requests, l.deps.Clock, backoff.Step())
 	}
-}
-
-func (l *Loop) hasItsSecrets(ctx context.Context, name string, uid types.UID) (bool, error) {
-	owner, err := l.read(ctx, name)
-	if apierrors.IsNotFound(err) || err == nil && owner.UID != uid {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, each := range job.SecretNames(owner) {
-		secret := &metav1.PartialObjectMetadata{}
-		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		err := l.deps.Reader.Get(ctx, types.NamespacedName{Namespace: l.key.Namespace, Name: each}, secret)
-		cancel()
-		if apierrors.IsNotFound(err) || err == nil && !metav1.IsControlledBy(secret, owner) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return true, nil
 }
 
 // finished has the message of a succeeded Job deleted.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -270,35 +268,6 @@ func TestAMessageWaitsForThePodsOfItsDeletedJob(t *testing.T) {
 		if _, most := b.jobs(); most != 2 {
 			t.Errorf("the Job was made %d times, want twice: once it was deleted", most)
 		}
-	})
-}
-
-// A Job without its Secrets waits for them for ever. Its message must come back, as nothing else tells what is in them.
-func TestAJobWithoutItsSecretsDoesNotKeepItsMessage(t *testing.T) {
-	run(t, func(b *v1alpha1.QueueBinding) {
-		onJobSucceeded(b)
-		b.Spec.Message.Delivery = v1alpha1.DeliverFile
-	}, func(b *bench) {
-		b.setFault(func(create func() error, object client.Object) error {
-			if _, ok := object.(*corev1.Secret); ok {
-				return errQuota
-			}
-			return create()
-		})
-		b.queue.send("a")
-		time.Sleep(time.Minute)
-		b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer")) // as one that was killed, it gives nothing back
-		b.end()
-		b.queue.setFault(nil)
-		b.setFault(nil)
-		b.start(b.queue)
-		time.Sleep(2 * time.Minute)
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: b.attempt("a", 1)}}
-		if err := b.client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
-			t.Error(err)
-		}
-		b.stayHidden(time.Hour)
-		b.want(1, 2, 1)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -97,37 +98,42 @@ func HasFiles(job *batchv1.Job) bool {
 	return job.Annotations[v1alpha1.AnnotationDelivery] == string(v1alpha1.DeliverFile)
 }
 
-// Secrets are the Secrets that a Job with files needs. The Job must exist, as they are owned by it.
-func Secrets(owner *batchv1.Job, message *queue.Message) ([]*corev1.Secret, error) {
+// Secrets are the Secrets that a Job with files needs. They belong to the Job's binding until OwnSecret, as they are created
+// before the Job is.
+func Secrets(of *batchv1.Job, message *queue.Message) ([]*corev1.Secret, error) {
 	f, err := filesOf(message)
 	if err != nil {
 		return nil, err
 	}
 	secret := func(name string, data map[string][]byte) *corev1.Secret {
-		immutable := true
 		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name:      name,
-				Namespace: owner.Namespace,
+				Namespace: of.Namespace,
 				Labels: map[string]string{
-					v1alpha1.LabelBinding: owner.Labels[v1alpha1.LabelBinding],
-					v1alpha1.LabelMessage: owner.Labels[v1alpha1.LabelMessage],
+					v1alpha1.LabelBinding: of.Labels[v1alpha1.LabelBinding],
+					v1alpha1.LabelMessage: of.Labels[v1alpha1.LabelMessage],
 				},
-				OwnerReferences: []metav1.OwnerReference{{
-					APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: owner.Name, UID: owner.UID, Controller: &immutable,
-				}},
+				OwnerReferences: slices.Clone(of.OwnerReferences),
 			},
-			Immutable: &immutable,
+			Immutable: new(true),
 			Data:      data,
 		}
 	}
 	if !f.apart() {
-		return []*corev1.Secret{secret(owner.Name, map[string][]byte{bodyKey: f.body, attributesKey: f.attributes})}, nil
+		return []*corev1.Secret{secret(of.Name, map[string][]byte{bodyKey: f.body, attributesKey: f.attributes})}, nil
 	}
 	return []*corev1.Secret{
-		secret(owner.Name, map[string][]byte{bodyKey: f.body}),
-		secret(owner.Name+attributesSuffix, map[string][]byte{attributesKey: f.attributes}),
+		secret(of.Name, map[string][]byte{bodyKey: f.body}),
+		secret(of.Name+attributesSuffix, map[string][]byte{attributesKey: f.attributes}),
 	}, nil
+}
+
+// OwnSecret makes a Secret one of a Job that exists: it goes with the Job then.
+func OwnSecret(owner *batchv1.Job, secret metav1.Object) {
+	secret.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: owner.Name, UID: owner.UID, Controller: new(true),
+	}})
 }
 
 // SecretNames are the names of the Secrets that a Job mounts its message from.

@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -43,14 +44,18 @@ func TestFilesAreMountedInEveryContainerAndNowhereElseInTheJob(t *testing.T) {
 	}
 }
 
-func TestSecretsAreImmutableAndTheJobs(t *testing.T) {
+func TestSecretsAreImmutableAndTheBindingsUntilTheyAreTheJobs(t *testing.T) {
 	job := rendered(t, inFiles(), aMessage("x"))
-	job.UID = "the Job's"
 	secrets, err := Secrets(job, aMessage("x"))
 	if err != nil || len(secrets) != 1 {
 		t.Fatalf("got %v and %v, want one Secret", secrets, err)
 	}
-	if secrets[0].Immutable == nil || !*secrets[0].Immutable || secrets[0].OwnerReferences[0].UID != job.UID {
+	if secrets[0].Immutable == nil || !*secrets[0].Immutable || Owner(secrets[0]) != Owner(job) {
+		t.Errorf("got %+v", secrets[0])
+	}
+	job.UID = "the Job's"
+	OwnSecret(job, secrets[0])
+	if len(secrets[0].OwnerReferences) != 1 || !metav1.IsControlledBy(secrets[0], job) {
 		t.Errorf("got %+v", secrets[0])
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,7 +56,7 @@ var Scenarios = []*Scenario{
 		Violations: once(2),
 	},
 	{
-		Name: "File delivery", Limit: 2, Files: true,
+		Name: "File delivery", Limit: 1, Files: true,
 		Bodies:  append(bodies(1, "127.0.0.1"), bodies(1, "no.invalid")...),
 		Missing: settled(1, 1),
 		Violations: func(ctx context.Context, c *Case) []string {
@@ -84,9 +85,7 @@ var Scenarios = []*Scenario{
 		Violations: once(1),
 	},
 	{
-		// Simulated Pods run without their Secret too: long enough for it to come. The limit leaves room for the message to come
-		// back to its Job; see docs/delivery.md for where there is none.
-		Name: "on success, File delivery", Limit: 2, Keep: true, Files: true,
+		Name: "on success, File delivery", Limit: 1, Keep: true, Files: true,
 		Bodies:  []string{rig.Body(0, "127.0.0.1", 10)},
 		Missing: settled(1, 0),
 		Violations: func(ctx context.Context, c *Case) []string {
@@ -165,7 +164,7 @@ func requeueAll(ctx context.Context, c *Case) error {
 	return nil
 }
 
-// eachHasItsSecret is what is wrong with the Secrets of Jobs whose messages are gone from the queue.
+// eachHasItsSecret is what is wrong with the Secrets of Jobs.
 func eachHasItsSecret(ctx context.Context, c *Case) []string {
 	var wrong []string
 	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
@@ -175,6 +174,8 @@ func eachHasItsSecret(ctx context.Context, c *Case) []string {
 			wrong = append(wrong, fmt.Sprintf(lost+"the body of message %s: %v", job.Root, err))
 		} else if body := string(secret.Data["body"]); body != c.Sent[job.Root] {
 			wrong = append(wrong, fmt.Sprintf("the Secret of Job %s has body %s, not %s", job.Name, body, c.Sent[job.Root]))
+		} else if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != job.UID {
+			wrong = append(wrong, fmt.Sprintf("the Secret of Job %s belongs to %v", job.Name, owner))
 		}
 	}
 	return wrong

@@ -15,8 +15,11 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -177,6 +180,42 @@ var _ = Describe("The operator's rights", func() {
 		restore(ctx)
 		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
 		Eventually(w.numbers(ctx)).Should(Equal(empty))
+	})
+
+	It("suffice to leave nothing of a message that is refused", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		binding := w.binding(ctx, busybox("true"), func(b *v1alpha1.QueueBinding) { b.Spec.Message.Delivery = v1alpha1.DeliverFile })
+		Eventually(status(ctx, binding)).Should(counts(0, 0, 0))
+		policy := &admissionv1.ValidatingAdmissionPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
+			Spec: admissionv1.ValidatingAdmissionPolicySpec{
+				MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+					RuleWithOperations: admissionv1.RuleWithOperations{
+						Operations: []admissionv1.OperationType{admissionv1.Create},
+						Rule:       admissionv1.Rule{APIGroups: []string{"batch"}, APIVersions: []string{"v1"}, Resources: []string{"jobs"}},
+					},
+				}}},
+				Validations: []admissionv1.Validation{{Expression: fmt.Sprintf("request.namespace != %q", w.namespace), Message: "no Jobs here"}},
+			},
+		}
+		enforced := &admissionv1.ValidatingAdmissionPolicyBinding{
+			ObjectMeta: policy.ObjectMeta,
+			Spec:       admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+		}
+		for _, each := range []client.Object{policy, enforced} {
+			Expect(k8s.Create(ctx, each)).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(k8s.Delete(ctx, each)).To(Succeed()) })
+		}
+		trial := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "trial"}, Spec: binding.Spec.JobTemplate.Spec}
+		Eventually(func() error { return k8s.Create(ctx, trial.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("no Jobs here")))
+
+		w.send(ctx, "x", nil)
+		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Jobs here")))
+		Eventually(func() []corev1.Secret {
+			list := &corev1.SecretList{}
+			Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
+			return list.Items
+		}).Should(BeEmpty())
 	})
 
 	It("do not suffice for more than the work", func() {

@@ -62,7 +62,7 @@ var _ = Describe("A message in files", func() {
 		Expect(second.Data).To(Equal(first.Data))
 	})
 
-	It("is acknowledged only with its Secret, also after a crash between Job and Secret", func(ctx SpecContext) {
+	It("has its Secret before there is a Job that would wait for it, also over a crash", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
 		quota := &corev1.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "secrets"},
@@ -75,23 +75,39 @@ var _ = Describe("A message in files", func() {
 		}).ShouldNot(BeEmpty())
 		binding := w.binding(ctx, inFiles)
 		w.send(ctx, "x")
-		Eventually(status(ctx, binding)).Should(And(ready(HavePrefix("False QuotaExceeded")), counts(0, 1, 0, 0)))
+		Eventually(status(ctx, binding)).Should(And(ready(HavePrefix("False QuotaExceeded")), counts(0, 0, 0, 0)))
+		Expect(w.jobs(ctx)).To(BeEmpty())
 		operator.kill()
 		Expect(w.queue.numbers(ctx)()).NotTo(Equal(empty))
 		operator = startOperator()
 		Expect(k8s.Delete(ctx, quota)).To(Succeed())
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
-		Expect(string(secretOf(ctx, w).Data["body"])).To(Equal(`{"target": "x"}`))
 		Expect(w.jobs(ctx)).To(HaveLen(1))
+		secret := secretOf(ctx, w)
+		Expect(string(secret.Data["body"])).To(Equal(`{"target": "x"}`))
+		Expect(metav1.GetControllerOf(&secret).UID).To(Equal(w.jobs(ctx)[0].UID))
 	})
 
-	It("whose Secret is refused for good takes its Job along and stays on the queue", func(ctx SpecContext) {
+	It("whose Secret is refused for good has no Job and stays on the queue", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
 		refuse(ctx, w.namespace, "", "secrets", "true", "no Secrets here")
 		binding := w.binding(ctx, inFiles)
 		w.send(ctx, "x")
 		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Secrets here")))
-		Eventually(w.jobs).WithArguments(ctx).Should(BeEmpty())
+		Expect(w.jobs(ctx)).To(BeEmpty())
+		Expect(w.queue.numbers(ctx)()).To(Equal([]string{"0", "1"}))
+	})
+
+	It("whose Job is refused for good leaves no Secret", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		binding := w.binding(ctx, inFiles)
+		Eventually(status(ctx, binding)).Should(ready(HavePrefix("True")))
+		refuse(ctx, w.namespace, "batch", "jobs", "true", "no Jobs here")
+		w.send(ctx, "x")
+		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Jobs here")))
+		list := &corev1.SecretList{}
+		Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
+		Expect(list.Items).To(BeEmpty())
 		Expect(w.queue.numbers(ctx)()).To(Equal([]string{"0", "1"}))
 	})
 })

@@ -1,0 +1,214 @@
+package intake
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// inFiles has one message at a time, in files.
+func inFiles(b *v1alpha1.QueueBinding) {
+	b.Spec.Message.Delivery = v1alpha1.DeliverFile
+	b.Spec.Concurrency.MaxActiveJobs = new(int32(1))
+}
+
+// secret is that of the first attempt at message a, or nil.
+func (b *bench) secret() *corev1.Secret {
+	b.t.Helper()
+	existing := &corev1.Secret{}
+	err := b.client.Get(b.t.Context(), client.ObjectKey{Namespace: "batch", Name: b.attempt("a", 1)}, existing)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return existing
+}
+
+// whole fails the test unless message a is in a Secret of its Job.
+func (b *bench) whole() {
+	b.t.Helper()
+	secret := b.secret()
+	if secret == nil || !metav1.IsControlledBy(secret, b.job(secret.Name)) || string(secret.Data["body"]) != "a" {
+		b.t.Errorf("the Secret is %v, want one of the Job's with the body", secret)
+	}
+}
+
+// crash ends the loop as a kill does: nothing is given back.
+func (b *bench) crash() {
+	b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
+	b.end()
+	b.queue.setFault(nil)
+	b.setFault(nil)
+}
+
+// Wherever the operator ends on the way, the message comes back and has one whole Job, although that takes the only slot.
+func TestAJobInFilesNeverWaitsForItsMessage(t *testing.T) {
+	for name, until := range map[string]func(create func() error, object client.Object) error{
+		"before the Secret": func(create func() error, object client.Object) error {
+			if _, ok := object.(*corev1.Secret); ok {
+				return errQuota
+			}
+			return create()
+		},
+		"between Secret and Job": func(create func() error, object client.Object) error {
+			if _, ok := object.(*batchv1.Job); ok {
+				return errQuota
+			}
+			return create()
+		},
+		"before it heard of the Secret": func(create func() error, _ client.Object) error {
+			if err := create(); err != nil {
+				return err
+			}
+			return apierrors.NewTimeoutError("no answer", 1)
+		},
+	} {
+		for rule, change := range map[string]func(*v1alpha1.QueueBinding){"OnJobCreated": func(*v1alpha1.QueueBinding) {}, "OnJobSucceeded": onJobSucceeded} {
+			t.Run(name+", "+rule, func(t *testing.T) {
+				run(t, func(b *v1alpha1.QueueBinding) { inFiles(b); change(b) }, func(b *bench) {
+					b.setFault(func(create func() error, object client.Object) error {
+						if made, ok := object.(*batchv1.Job); ok && b.secret() == nil {
+							b.t.Errorf("Job %s is created before its Secret", made.Name)
+						}
+						return until(create, object)
+					})
+					b.queue.send("a")
+					time.Sleep(time.Second)
+					b.crash()
+					b.start(b.queue)
+					time.Sleep(2 * time.Minute)
+					if secret := b.secret(); secret == nil || string(secret.Data["body"]) != "a" {
+						t.Fatalf("the Job would wait for its Secret, which is %v", secret)
+					}
+					b.conclude(b.attempt("a", 1), batchv1.JobComplete)
+					time.Sleep(2 * time.Minute)
+					b.whole()
+					left, _ := b.queue.left()
+					if names, most := b.jobs(); left != 0 || len(names) != 1 || most != 1 {
+						t.Errorf("%d messages left, %d Jobs, made up to %d times; want 0, 1, 1", left, len(names), most)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The operator ended between a Job and what makes the Secret the Job's, or somebody deleted that.
+func TestAMessageThatComesBackBringsItsJobTheSecret(t *testing.T) {
+	for name, change := range map[string]func(*bench, *corev1.Secret) error{
+		"not the Job's yet": func(b *bench, secret *corev1.Secret) error {
+			secret.OwnerReferences = b.job(secret.Name).OwnerReferences
+			return b.client.Update(b.t.Context(), secret)
+		},
+		"deleted": func(b *bench, secret *corev1.Secret) error { return b.client.Delete(b.t.Context(), secret) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, inFiles, func(b *bench) {
+				b.queue.send("a")
+				time.Sleep(time.Second)
+				if err := change(b, b.secret()); err != nil {
+					t.Fatal(err)
+				}
+				b.crash()
+				b.queue.messages[0].deleted, b.queue.messages[0].visibleAt = false, time.Now()
+				b.conclude(b.attempt("a", 1), batchv1.JobFailed) // or its slot would be taken
+				b.start(b.queue)
+				time.Sleep(time.Minute)
+				b.whole()
+				b.want(0, 2, 1)
+			})
+		})
+	}
+}
+
+// A message that is refused may never come back.
+func TestTheSecretOfARejectedMessageGoes(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(func(create func() error, object client.Object) error {
+			if _, ok := object.(*batchv1.Job); ok {
+				return errInvalid
+			}
+			return create()
+		})
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if b.secret() != nil {
+			t.Error("the Secret is still there")
+		}
+		b.setFault(nil)
+		time.Sleep(time.Minute)
+		b.whole()
+	})
+}
+
+// What another operator has made a Job's meanwhile is not deleted.
+func TestASecretThatIsAJobsOutlivesARejection(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(func(create func() error, object client.Object) error {
+			made, ok := object.(*batchv1.Job)
+			if !ok {
+				return create()
+			}
+			theirs, secret := made.DeepCopy(), b.secret()
+			theirs.UID = "theirs"
+			job.OwnSecret(theirs, secret)
+			if err := b.client.Update(t.Context(), secret); err != nil {
+				t.Error(err)
+			}
+			return errInvalid
+		})
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		if b.secret() == nil {
+			t.Error("the other's Secret was deleted")
+		}
+	})
+}
+
+// A Job of a name was deleted, and its Secret is not collected yet.
+func TestNoJobIsCreatedBesideTheSecretOfADeletedOne(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) { inFiles(b); onJobSucceeded(b) }, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		name := b.attempt("a", 1)
+		b.finish(name)
+		time.Sleep(10 * time.Minute)
+		if _, most := b.jobs(); most != 1 {
+			t.Errorf("the Job was made %d times beside the Secret of the first", most)
+		}
+		if err := b.client.Delete(t.Context(), b.secret()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		b.whole()
+	})
+}
+
+// A Secret that somebody else made under the name is left alone, and no Job is made that would mount it.
+func TestAForeignSecretIsNotTaken(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: b.attempt("a", 1)}}
+		if err := b.client.Create(t.Context(), foreign); err != nil {
+			t.Fatal(err)
+		}
+		b.queue.send("a", "b")
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 1 || names[0] != b.attempt("b", 1) || len(b.secret().OwnerReferences) != 0 {
+			t.Errorf("Jobs %v, Secret %v; want a Job for the other message only", names, b.secret())
+		}
+		if left, _ := b.queue.left(); left != 1 {
+			t.Errorf("%d messages left, want the one", left)
+		}
+	})
+}
