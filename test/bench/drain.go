@@ -30,7 +30,7 @@ func measureFar(ctx context.Context, s *stage, r *report) error {
 	defer proxy.Close()
 	way := s.DirectWay("operator-far", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
 	return s.operateBy(ctx, "far", way, func(o *operator) error {
-		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), max(s.amounts.drains/2, 1), proxy.URL, s.amounts.unlessFew(nearBare))
+		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), s.amounts.drains, proxy.URL, s.amounts.unlessFew(nearBare))
 	})
 }
 
