@@ -1,8 +1,8 @@
 package intake
 
 import (
-	"context"
-	"errors"
+	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,34 +20,31 @@ import (
 // that Job's own slot keeps from coming back. They belong to the binding until there is the Job, and the message is acknowledged
 // once they are the Job's.
 
-// secretsOf are the Secrets that a Job needs: none where its message is not in files.
-func secretsOf(target *batchv1.Job, message *queue.Message) ([]*corev1.Secret, Verdict) {
-	if !job.HasFiles(target) {
-		return nil, Verdict{Action: Acknowledge}
-	}
-	secrets, err := job.Secrets(target, message)
-	if rejection, ok := errors.AsType[*job.RejectionError](err); ok {
-		return nil, Verdict{Reject, rejection.Reason, rejection.Message}
-	}
-	return secrets, Verdict{Action: Acknowledge}
-}
+// claimed is how many Jobs' Secrets a loop sees to at its start: the newest. No more messages were being worked on when the
+// operators before it ended, one that led and one that had been deposed.
+const claimed = 2 * batchesInFlight * queue.MaxBatch
 
-// store creates the Secrets of a Job that is to be made, or finds them.
-func (l *Loop) store(rendered *batchv1.Job, message *queue.Message) ([]*corev1.Secret, Verdict) {
-	secrets, verdict := secretsOf(rendered, message)
+// store creates the Secrets of a Job that is to be made, unless an earlier attempt did.
+func (l *Loop) store(secrets []*corev1.Secret, jobName string) Verdict {
 	for _, secret := range secrets {
-		verdict = l.create(secret)
-		if verdict.Action == Verify {
-			verdict = l.find(secret, rendered.Name)
+		if secret.UID != "" {
+			continue
+		}
+		verdict := l.create(secret)
+		if verdict.Action != Acknowledge {
+			// Quotas and policies are asked before the API server looks whether there is one.
+			if found := l.find(secret, jobName); found.Action != Retry || verdict.Action == Verify {
+				verdict = found
+			}
 		}
 		if verdict.Action != Acknowledge {
-			break
+			return verdict
 		}
 	}
-	return secrets, verdict
+	return Verdict{Action: Acknowledge}
 }
 
-// find is called where a Secret by the name exists. It may have been stored before, for a Job that there was or was not.
+// find looks for a Secret that was stored before, for a Job that there was or was not.
 func (l *Loop) find(secret *corev1.Secret, jobName string) Verdict {
 	existing, err := l.readSecret(secret.Name)
 	switch {
@@ -72,42 +69,41 @@ func (l *Loop) find(secret *corev1.Secret, jobName string) Verdict {
 
 // deliverFiles has a Job that was found have its message.
 func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict {
-	secrets, verdict := secretsOf(owner, message)
-	if verdict.Action != Acknowledge {
-		return verdict
+	secrets, err := job.Secrets(owner, message)
+	if err != nil {
+		return Verdict{Reject, v1alpha1.RejectedTooLarge, err.Error()}
 	}
 	return l.handOver(secrets, owner)
 }
 
-// handOver makes Secrets a Job's own, and says then what the Job's rule has become of the message. A Job that cannot have them is
-// deleted: its Pods would wait for them for ever.
+// handOver makes Secrets a Job's own, and says then what the Job's rule has become of the message.
 func (l *Loop) handOver(secrets []*corev1.Secret, owner *batchv1.Job) Verdict {
+	record := job.Observe(owner)
 	for _, secret := range secrets {
 		verdict := l.own(partial(secret), owner)
 		if verdict.Action == Retry { // somebody deleted it
+			if record.State == job.Succeeded {
+				continue // it is of no use any more
+			}
 			job.OwnSecret(owner, secret)
 			secret.UID, secret.ResourceVersion = "", ""
 			verdict = l.create(secret)
 		}
 		switch verdict.Action {
 		case Acknowledge:
-			continue
 		case Verify:
 			return Verdict{Action: Retry}
-		case Reject:
-			if err := l.delete(owner, client.Preconditions{UID: &owner.UID}); err != nil {
-				return unavailable(err)
-			}
+		default:
+			return verdict
 		}
-		return verdict
 	}
-	if job.Observe(owner).KeepsMessage() {
+	if record.KeepsMessage() {
 		return Verdict{Action: Keep}
 	}
 	return Verdict{Action: Acknowledge}
 }
 
-// own makes a Secret a Job's own, if there is one. What is known of it is read first where that is but its name.
+// own makes a Secret a Job's own. Where no more is known of it than its name, it is read first; Retry says that there is none.
 func (l *Loop) own(secret *metav1.PartialObjectMetadata, owner *batchv1.Job) Verdict {
 	if secret.UID == "" {
 		existing, err := l.readSecret(secret.Name)
@@ -127,65 +123,111 @@ func (l *Loop) own(secret *metav1.PartialObjectMetadata, owner *batchv1.Job) Ver
 	case job.Owner(secret) != l.uid:
 		return nameTaken(secret.Name)
 	}
-	if err := l.patchOwner(secret, owner); err != nil {
+	err := l.patchOwner(secret, owner)
+	switch {
+	case err == nil:
+	case apierrors.IsNotFound(err):
+		return Verdict{Action: Retry}
+	case apierrors.IsConflict(err): // somebody was faster
+		return l.own(named(secret.Name), owner)
+	case Judge(err).Action == Reject:
+		// The Job has it all the same.
+		l.log.Info("A Secret stays the binding's, as it may not be made its Job's", "secret", secret.Name, "cause", err.Error())
+	default:
 		return unavailable(err)
 	}
 	return Verdict{Action: Acknowledge}
 }
 
-// claimSecrets makes the Secrets of a Job that was made earlier the Job's own. Without an error there is no more to do.
-func (l *Loop) claimSecrets(record job.Record) error {
-	owner, err := l.read(l.requests, record.Name)
-	if apierrors.IsNotFound(err) || err == nil && owner.UID != record.UID {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, name := range job.SecretNames(owner) {
-		secret := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if verdict := l.own(secret, owner); verdict.Action == Hold {
-			return errors.New(verdict.Message)
-		}
-	}
-	return nil
-}
-
-// discard deletes Secrets whose Job is refused: the message may never come back, and they would stay as long as the binding does.
-// What an operator beside this one has made a Job's meanwhile is left alone.
+// discard deletes Secrets that have no Job: the message may never come back, and they would stay as long as the binding does.
+// What is a Job's meanwhile is left alone.
 func (l *Loop) discard(secrets []*corev1.Secret) {
 	for _, secret := range secrets {
 		if secret.UID == "" {
 			continue
 		}
-		err := l.delete(secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
-		if err != nil && !apierrors.IsConflict(err) {
-			l.log.Error(err, "Could not delete the Secret of a rejected message", "secret", secret.Name)
+		if err := l.delete(secret); err != nil && !apierrors.IsConflict(err) {
+			l.log.Error(err, "Could not delete the Secret of a message without a Job", "secret", secret.Name)
 		}
+		secret.UID, secret.ResourceVersion = "", ""
 	}
 }
 
+// existingJob is what the first list of a loop tells of a Job in files.
+type existingJob struct {
+	name    string
+	uid     types.UID
+	created time.Time
+}
+
+// claim makes Secrets their Jobs' own where an operator ended between the two: what follows from the message would not, if that
+// does not come back.
+func (l *Loop) claim(jobs []existingJob) {
+	slices.SortFunc(jobs, func(a, b existingJob) int { return b.created.Compare(a.created) })
+	jobs = jobs[:min(len(jobs), claimed)]
+	backoff := freshBackoff()
+	for {
+		jobs = slices.DeleteFunc(jobs, l.claimSecrets)
+		if len(jobs) == 0 || l.requests.Err() != nil {
+			return
+		}
+		sleep(l.requests, l.deps.Clock, backoff.Step())
+	}
+}
+
+// claimSecrets makes the Secrets of a Job the Job's own. It is false where that is to be tried again.
+func (l *Loop) claimSecrets(each existingJob) bool {
+	owner, err := l.read(l.requests, each.name)
+	if apierrors.IsNotFound(err) || err == nil && owner.UID != each.uid {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	record := job.Observe(owner)
+	for _, name := range job.SecretNames(owner) {
+		switch verdict := l.own(named(name), owner); verdict.Action {
+		case Hold:
+			l.log.V(1).Info("Could not claim a Secret", "secret", name, "cause", verdict.Message)
+			return false
+		case Retry:
+			if record.State == job.Active && record.KeepsMessage() {
+				l.giveBack(record.Receipt.Handle, 0) // nothing else tells what was in it
+			}
+			return true
+		}
+	}
+	return true
+}
+
 func (l *Loop) readSecret(name string) (*metav1.PartialObjectMetadata, error) {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	ctx, cancel := l.request()
 	defer cancel()
-	existing := partial(&corev1.Secret{})
+	existing := named(name)
 	err := l.deps.Reader.Get(ctx, types.NamespacedName{Namespace: l.key.Namespace, Name: name}, existing)
 	return existing, err
 }
 
 // patchOwner makes a Secret a Job's own, unless somebody changed it since it was read.
 func (l *Loop) patchOwner(existing *metav1.PartialObjectMetadata, owner *batchv1.Job) error {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	ctx, cancel := l.request()
 	defer cancel()
 	changed := existing.DeepCopy()
 	job.OwnSecret(owner, changed)
 	return l.deps.Client.Patch(ctx, changed, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{}))
 }
 
-func (l *Loop) delete(target client.Object, condition client.Preconditions) error {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+// delete deletes a Secret, unless somebody changed it since it was read.
+func (l *Loop) delete(secret *corev1.Secret) error {
+	ctx, cancel := l.request()
 	defer cancel()
-	return client.IgnoreNotFound(l.deps.Client.Delete(ctx, target, condition, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	return client.IgnoreNotFound(l.deps.Client.Delete(ctx, secret,
+		client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}))
+}
+
+// named is a Secret of which no more is known than its name.
+func named(name string) *metav1.PartialObjectMetadata {
+	return partial(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
 // partial is what is known of a Secret without its data, which may be a mebibyte.

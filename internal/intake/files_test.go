@@ -1,6 +1,10 @@
 package intake
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +134,148 @@ func TestAMessageThatComesBackBringsItsJobTheSecret(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What an earlier operator left is seen to at the start, though nothing is received.
+func TestSecretsAreClaimedWithoutTheirMessages(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		secret := b.secret()
+		secret.OwnerReferences = b.job(secret.Name).OwnerReferences
+		if err := b.client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		b.crash()
+		b.binding.Spec.Suspend = true
+		b.start(b.queue)
+		time.Sleep(time.Second)
+		b.whole()
+	})
+}
+
+// Its message comes back to a running Job that lacks its Secret, as nothing else tells what was in that.
+func TestAMessageIsGivenBackToAJobWithoutItsSecret(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		onJobSucceeded(b)
+		b.Spec.Message.Delivery = v1alpha1.DeliverFile
+	}, func(b *bench) {
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.crash()
+		if err := b.client.Delete(t.Context(), b.secret()); err != nil {
+			t.Fatal(err)
+		}
+		b.start(b.queue)
+		time.Sleep(2 * time.Minute)
+		b.whole()
+		b.stayHidden(time.Hour)
+		b.want(1, 2, 1)
+	})
+}
+
+// The API server asks for quota before it looks whether there is a Secret already.
+func TestAStoredSecretNeedsNoQuota(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(func(create func() error, object client.Object) error {
+			if _, ok := object.(*batchv1.Job); ok {
+				return errQuota
+			}
+			return create()
+		})
+		b.queue.send("a")
+		time.Sleep(time.Second)
+		b.crash()
+		b.setFault(func(create func() error, object client.Object) error {
+			if _, ok := object.(*corev1.Secret); ok {
+				return errQuota
+			}
+			return create()
+		})
+		b.start(b.queue)
+		time.Sleep(2 * time.Minute)
+		b.whole()
+		b.want(0, 2, 1)
+	})
+}
+
+// A message whose body and attributes need a Secret each, of which the second comes late.
+func TestAMessageInTwoSecretsIsStoredWhole(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		first, names := true, []string{}
+		b.setFault(func(create func() error, object client.Object) error {
+			if strings.HasSuffix(object.GetName(), "-attributes") && first {
+				first = false
+				return errQuota
+			}
+			names = append(names, fmt.Sprintf("%T", object))
+			return create()
+		})
+		b.queue.messages = append(b.queue.messages, &stored{Message: queue.Message{ID: "message-a", Body: strings.Repeat("x", corev1.MaxSecretSize-1)}})
+		time.Sleep(time.Minute)
+		b.want(0, 1, 1)
+		if want := []string{"*v1.Secret", "*v1.Secret", "*v1.Job"}; !slices.Equal(names, want) {
+			t.Errorf("created %v, want %v", names, want)
+		}
+		owner, secrets := b.job(b.attempt("a", 1)), &corev1.SecretList{}
+		if err := b.client.List(t.Context(), secrets); err != nil {
+			t.Fatal(err)
+		}
+		for i := range secrets.Items {
+			if !metav1.IsControlledBy(&secrets.Items[i], owner) {
+				t.Errorf("Secret %s is not the Job's", secrets.Items[i].Name)
+			}
+		}
+	})
+}
+
+// Somebody changes or deletes the Secret between the Job and what makes it the Job's.
+func TestASecretIsMadeItsJobsWhateverHappensToIt(t *testing.T) {
+	for name, change := range map[string]func(*bench, *corev1.Secret) error{
+		"changed": func(b *bench, secret *corev1.Secret) error {
+			secret.Labels["mine"] = "too"
+			return b.client.Update(b.t.Context(), secret)
+		},
+		"deleted": func(b *bench, secret *corev1.Secret) error { return b.client.Delete(b.t.Context(), secret) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, inFiles, func(b *bench) {
+				b.setFault(func(create func() error, object client.Object) error {
+					err := create()
+					if _, ok := object.(*batchv1.Job); ok {
+						err = errors.Join(err, change(b, b.secret()))
+					}
+					return err
+				})
+				b.queue.send("a")
+				time.Sleep(100 * time.Millisecond)
+				b.whole() // within less than a backoff
+				time.Sleep(time.Second)
+				b.want(0, 1, 1)
+			})
+		})
+	}
+}
+
+// A Job whose creation got through is found, though a webhook that comes and goes refuses the next attempt.
+func TestARefusedJobThatExistsKeepsItsSecret(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.blind = true
+		attempts := 0
+		b.setFault(func(create func() error, object client.Object) error {
+			if _, ok := object.(*batchv1.Job); !ok {
+				return create()
+			}
+			if attempts++; attempts > 1 {
+				return errInvalid
+			}
+			return errors.Join(create(), apierrors.NewTimeoutError("no answer", 1))
+		})
+		b.queue.send("a")
+		time.Sleep(10 * time.Second)
+		b.whole()
+		b.want(0, 1, 1)
+	})
 }
 
 // A message that is refused may never come back.

@@ -151,18 +151,23 @@ func (l *Loop) createFor(message *queue.Message, lineage job.Lineage) result {
 		return returned
 	}
 	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message, lineage)
+	d := delivery{name: name, assigned: true}
+	if err == nil {
+		d.secrets, err = job.Secrets(rendered, message)
+	}
 	if err != nil {
 		l.ledger.Cancel(name)
 		return l.reject(message, err)
 	}
-	return l.work(message, func() Verdict { return l.deliver(rendered, lineage, message) }, delivery{name: name, assigned: true})
+	return l.work(message, func() Verdict { return l.deliver(rendered, d.secrets, lineage, message) }, d)
 }
 
 // delivery is what work needs to know of a Job: its name, and whether it has a slot assigned, which it has unless it was
-// seen before.
+// seen before. secrets are those that it is to have.
 type delivery struct {
 	name     string
 	assigned bool
+	secrets  []*corev1.Secret
 	// grace is how long the message stays hidden where the Job turns out to be gone: its Pods may still run.
 	grace time.Duration
 }
@@ -183,7 +188,7 @@ func (l *Loop) work(message *queue.Message, attempt func() Verdict, d delivery) 
 		}
 		if d.assigned && l.ledger.SeenMeanwhile(d.name) {
 			// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
-			attempt = func() Verdict { return l.confirm(d.name, message) }
+			attempt = func() Verdict { return l.confirm(d, message) }
 		}
 		verdict := attempt()
 		attempted = true
@@ -250,23 +255,43 @@ func (l *Loop) mayCreate() bool {
 }
 
 // deliver makes the Job of a message, or finds it. The Job's Secrets are there before it is.
-func (l *Loop) deliver(rendered *batchv1.Job, lineage job.Lineage, message *queue.Message) Verdict {
-	secrets, verdict := l.store(rendered, message)
-	created := rendered.DeepCopy()
+func (l *Loop) deliver(rendered *batchv1.Job, secrets []*corev1.Secret, lineage job.Lineage, message *queue.Message) Verdict {
+	verdict := l.store(secrets, rendered.Name)
 	if verdict.Action == Acknowledge {
-		verdict = l.create(created)
+		created := rendered.DeepCopy()
+		if verdict = l.create(created); verdict.Action == Acknowledge {
+			l.deps.Metrics.Created(l.key)
+			l.log.V(1).Info("Created a Job", "messageID", message.ID, "job", created.Name)
+			return l.handOver(secrets, created)
+		}
 	}
 	switch verdict.Action {
-	case Acknowledge:
-		l.deps.Metrics.Created(l.key)
-		l.log.V(1).Info("Created a Job", "messageID", message.ID, "job", created.Name)
-		return l.handOver(secrets, created)
 	case Verify:
 		return l.complete(rendered.Name, lineage, message)
 	case Reject:
-		l.discard(secrets)
+		return l.refuse(rendered.Name, secrets, lineage, message, verdict)
 	}
 	return verdict
+}
+
+// refuse is called where the API server does not accept a Job. It may have accepted it at an attempt whose answer was lost.
+func (l *Loop) refuse(name string, secrets []*corev1.Secret, lineage job.Lineage, message *queue.Message, verdict Verdict) Verdict {
+	switch _, err := l.read(l.requests, name); {
+	case apierrors.IsNotFound(err):
+		l.discard(secrets)
+		return verdict
+	case err != nil:
+		return unavailable(err)
+	}
+	return l.complete(name, lineage, message)
+}
+
+// request is the time for one request to the API server.
+func (l *Loop) request() (context.Context, context.CancelFunc) {
+	if l.stop.Err() != nil {
+		return context.WithTimeout(l.requests, stoppingTimeout)
+	}
+	return context.WithTimeout(l.requests, requestTimeout)
 }
 
 // create creates an object, bounded over all bindings, and judges the answer.
@@ -276,11 +301,7 @@ func (l *Loop) create(object client.Object) Verdict {
 	defer func() { <-l.creates }()
 	l.deps.Creates.take(l.uid)
 	defer l.deps.Creates.give(l.uid)
-	timeout := requestTimeout
-	if l.stop.Err() != nil {
-		timeout = stoppingTimeout
-	}
-	ctx, cancel := context.WithTimeout(l.requests, timeout)
+	ctx, cancel := l.request()
 	defer cancel()
 	return Judge(l.deps.Client.Create(ctx, object))
 }
@@ -306,12 +327,14 @@ func (l *Loop) complete(name string, lineage job.Lineage, message *queue.Message
 }
 
 // confirm is called where a Job was seen after the answer to its creation was lost.
-func (l *Loop) confirm(name string, message *queue.Message) Verdict {
-	existing, err := l.read(l.requests, name)
+func (l *Loop) confirm(d delivery, message *queue.Message) Verdict {
+	existing, err := l.read(l.requests, d.name)
 	switch {
-	case apierrors.IsNotFound(err) && l.settings.Load().keeping():
-		return Verdict{Action: Leave} // whoever saw it go has given the message back
 	case apierrors.IsNotFound(err):
+		l.discard(d.secrets)
+		if l.settings.Load().keeping() {
+			return Verdict{Action: Leave} // whoever saw it go has given the message back
+		}
 		return Verdict{Action: Acknowledge} // it has run, and its time is over
 	case err != nil:
 		return unavailable(err)

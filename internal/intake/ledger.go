@@ -211,14 +211,6 @@ func (l *Ledger) Acknowledged(name string, uid types.UID) {
 	changed()
 }
 
-// Working is whether a Job is being made.
-func (l *Ledger) Working(name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, working := l.working[name]
-	return working
-}
-
 // SeenMeanwhile is whether a Job was seen since its slot was assigned; it may be gone again.
 func (l *Ledger) SeenMeanwhile(name string) bool {
 	l.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -148,7 +149,9 @@ type Loop struct {
 	// polling is whether receives are being tried.
 	polling atomic.Bool
 	// creates bounds the objects that the loop creates at a time.
-	creates    chan struct{}
+	creates chan struct{}
+	// claims is the seeing to Secrets that an operator before this one left.
+	claims     sync.WaitGroup
 	careful    atomic.Int64 // until when, in Unix seconds
 	rejections atomic.Int64 // in a row
 }
@@ -206,8 +209,7 @@ func (l *Loop) run() {
 	defer l.deps.Ledgers.detach(l.uid)
 
 	l.watch.by(l.deps.Clock.Now())
-	kept := newReceipts(l)
-	l.ledger.look(kept)
+	l.ledger.look(newReceipts(l))
 	if l.fifo && !l.settings.Load().keeping() {
 		l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeNormal, v1alpha1.EventGroupOverlap, "Start",
 			"Jobs of a message group are created in order and may run side by side")
@@ -218,7 +220,7 @@ func (l *Loop) run() {
 	l.ledger.look(nil)
 	l.disposeRest()
 	cancel()
-	kept.claims.Wait()
+	l.claims.Wait()
 	for _, each := range []*alarm{l.held.alarm, l.watch, l.overdue} {
 		each.stop()
 	}
@@ -241,6 +243,7 @@ func (l *Loop) expectExisting() bool {
 }
 
 func (l *Loop) listExisting() error {
+	var inFiles []existingJob
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
 	options := []client.ListOption{client.InNamespace(l.key.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: l.key.Name}, client.Limit(500)}
@@ -252,11 +255,17 @@ func (l *Loop) listExisting() error {
 			return err
 		}
 		for i := range list.Items {
-			if job.Owner(&list.Items[i]) == l.uid {
-				l.ledger.Expect(list.Items[i].Name)
+			each := &list.Items[i]
+			if job.Owner(each) != l.uid {
+				continue
+			}
+			l.ledger.Expect(each.Name)
+			if job.HasFiles(each) {
+				inFiles = append(inFiles, existingJob{each.Name, each.UID, each.CreationTimestamp.Time})
 			}
 		}
 		if list.Continue == "" {
+			l.claims.Go(func() { l.claim(inFiles) })
 			l.report.blocked("", "")
 			return nil
 		}

@@ -1,9 +1,7 @@
 package intake
 
 import (
-	"context"
 	"maps"
-	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,22 +12,12 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
-const (
-	// parallelClaims is how many Jobs' Secrets a loop claims at a time.
-	parallelClaims = 16
-	// claimableFor is how long after its end a Job's Secrets are claimed.
-	claimableFor = time.Hour
-)
-
 // receipts look after the messages that Jobs under OnJobSucceeded keep: hidden while the Job runs, deleted when it has
 // succeeded, given back when it has failed or is gone. All that they know comes from the Jobs, so that a new loop goes on
 // where another one ended. The ledger calls them with its lock held, which guards them too.
 type receipts struct {
 	loop   *Loop
 	byName map[string]*kept
-	// claims are those under way, of which places bounds how many ask the API server.
-	claims sync.WaitGroup
-	places chan struct{}
 }
 
 // kept is a message that a Job keeps.
@@ -41,7 +29,7 @@ type kept struct {
 }
 
 func newReceipts(l *Loop) *receipts {
-	return &receipts{loop: l, byName: map[string]*kept{}, places: make(chan struct{}, parallelClaims)}
+	return &receipts{loop: l, byName: map[string]*kept{}}
 }
 
 // saw implements keeper.
@@ -50,9 +38,6 @@ func (r *receipts) saw(record job.Record, newest bool) {
 	if !seen {
 		known = &kept{receipt: record.Receipt, grace: record.Grace}
 		r.byName[record.Name] = known
-		if record.Files && (record.State == job.Active || r.loop.deps.Clock.Since(record.Finished) < claimableFor) {
-			r.claims.Go(func() { r.claim(record) })
-		}
 	}
 	known.grace = record.Grace
 	replaced := known.take(record.Receipt, r.loop.held)
@@ -125,26 +110,6 @@ func (r *receipts) keep(name string, receipt job.Receipt) {
 	r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
 }
 
-// claim sees to it that a Job's Secrets are the Job's. They are not where an operator ended between the two, and the message, which
-// would tell otherwise, does not come back while the Job keeps it.
-func (r *receipts) claim(record job.Record) {
-	l := r.loop
-	r.places <- struct{}{}
-	defer func() { <-r.places }()
-	if l.ledger.Working(record.Name) {
-		return // this loop is just making it
-	}
-	backoff := freshBackoff()
-	for l.requests.Err() == nil {
-		err := l.claimSecrets(record)
-		if err == nil {
-			return
-		}
-		l.log.V(1).Info("Could not claim the Secrets of a Job", "job", record.Name, "cause", err.Error())
-		sleep(l.requests, l.deps.Clock, backoff.Step())
-	}
-}
-
 // finished has the message of a succeeded Job deleted.
 func (l *Loop) finished(record job.Record, receiptHandle string) {
 	l.disposals.add(disposal{
@@ -156,7 +121,7 @@ func (l *Loop) finished(record job.Record, receiptHandle string) {
 // patchReceipt writes a message's receipt onto the Job that answers for it, unless somebody else changed the Job since it was
 // read: it may bear a later one by now.
 func (l *Loop) patchReceipt(existing *batchv1.Job, receipt job.Receipt) error {
-	ctx, cancel := context.WithTimeout(l.requests, requestTimeout)
+	ctx, cancel := l.request()
 	defer cancel()
 	changed := existing.DeepCopy()
 	maps.Copy(changed.Annotations, receipt.Annotations())

@@ -94,13 +94,16 @@ func deliverFile(job *batchv1.Job, message *queue.Message) ([]corev1.EnvVar, err
 }
 
 // HasFiles is whether a Job's message is in Secrets of its own.
-func HasFiles(job *batchv1.Job) bool {
-	return job.Annotations[v1alpha1.AnnotationDelivery] == string(v1alpha1.DeliverFile)
+func HasFiles(job metav1.Object) bool {
+	return job.GetAnnotations()[v1alpha1.AnnotationDelivery] == string(v1alpha1.DeliverFile)
 }
 
-// Secrets are the Secrets that a Job with files needs. They belong to the Job's binding until OwnSecret, as they are created
-// before the Job is.
+// Secrets are the Secrets that a Job needs: none where its message is not in files. They belong to the Job's binding until
+// OwnSecret, as they are created before the Job is.
 func Secrets(of *batchv1.Job, message *queue.Message) ([]*corev1.Secret, error) {
+	if !HasFiles(of) {
+		return nil, nil
+	}
 	f, err := filesOf(message)
 	if err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func TestWhatFailsIsNotDone(t *testing.T) {
 	}
 }
 
-// A Job's volumes can name any Secret of the namespace: only its own goes to the queue.
+// A Job's volumes can name any Secret of the namespace: only its own goes to the queue, or its binding's for the same message.
 func TestOnlyTheJobsOwnSecretIsSent(t *testing.T) {
 	inFiles := func(j *batchv1.Job) {
 		j.Annotations[v1alpha1.AnnotationDelivery] = string(v1alpha1.DeliverFile)
@@ -186,12 +186,21 @@ func TestOnlyTheJobsOwnSecretIsSent(t *testing.T) {
 		return secret
 	}
 	own, foreign := aFailed("own", inFiles), aFailed("foreign", inFiles)
+	// The operator may have ended before it made these the Job's.
+	early, another := aFailed("early", inFiles), aFailed("another", inFiles)
+	bindings := func(owner *batchv1.Job, message string) *corev1.Secret {
+		secret := secretOf(owner, false)
+		secret.OwnerReferences, secret.Labels = owner.OwnerReferences, map[string]string{v1alpha1.LabelMessage: message}
+		return secret
+	}
 	to := &sink{}
-	outcome, _, err := execute(t, to, Named("own", "foreign"), own, foreign, secretOf(own, true), secretOf(foreign, false))
-	if want := []string{"in own"}; err != nil || !slices.Equal(to.sent, want) {
+	outcome, _, err := execute(t, to, Named("own", "foreign", "early", "another"), own, foreign, early, another,
+		secretOf(own, true), secretOf(foreign, false), bindings(early, early.Labels[v1alpha1.LabelMessage]), bindings(another, "another's"))
+	slices.Sort(to.sent)
+	if want := []string{"in early", "in own"}; err != nil || !slices.Equal(to.sent, want) {
 		t.Errorf("sent %v and %v, want %v", to.sent, err, want)
 	}
-	if len(outcome.Refused) != 1 || outcome.Refused[0].Reason != v1alpha1.RefusedNotSendable {
+	if len(outcome.Refused) != 2 || outcome.Refused[0].Reason != v1alpha1.RefusedNotSendable || outcome.Refused[1].Reason != v1alpha1.RefusedNotSendable {
 		t.Errorf("refused %+v", outcome.Refused)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
@@ -30,10 +31,19 @@ func Secrets(ctx context.Context, reader client.Reader, of *batchv1.Job) ([]core
 		if err != nil {
 			return nil, fmt.Errorf("read Secret %s: %w", name, err)
 		}
-		// The Job's own only: its volumes could name any Secret of the namespace, and the content goes to the queue.
-		if metav1.IsControlledBy(&secret, of) {
+		if isOf(&secret, of) {
 			secrets = append(secrets, secret)
 		}
 	}
 	return secrets, nil
+}
+
+// isOf is whether a Secret is a Job's own, or was made for its message by its binding, whose it is at first. A Job's volumes could
+// name any Secret of the namespace, and the content goes to the queue.
+func isOf(secret *corev1.Secret, of *batchv1.Job) bool {
+	if metav1.IsControlledBy(secret, of) {
+		return true
+	}
+	binding := job.Owner(secret)
+	return binding != "" && binding == job.Owner(of) && secret.Labels[v1alpha1.LabelMessage] == of.Labels[v1alpha1.LabelMessage]
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -176,11 +177,27 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	}
 	if c.Files {
 		c.Binding.Spec.Message.Delivery = v1alpha1.DeliverFile
+		c.watchForSecrets(ctx, name)
 	}
 	if err := c.Cluster.Client.Create(ctx, c.Binding); err != nil {
 		return fmt.Errorf("creating the binding: %w", err)
 	}
 	return nil
+}
+
+// watchForSecrets looks for the Secret of each Job of a namespace when that is seen.
+func (c *Case) watchForSecrets(ctx context.Context, namespace string) {
+	c.Witness.OnCreate(func(created rig.Job, _ rig.BindingSeen, _ int) {
+		if created.Namespace != namespace {
+			return
+		}
+		err := c.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: created.Name}, &corev1.Secret{})
+		if err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.early = append(c.early, fmt.Sprintf(stuck+"Job %s is there before its Secret: %v", created.Name, err))
+		}
+	})
 }
 
 // final is whether a violation stays one, whatever comes: what is lost now may only be late.

@@ -40,6 +40,16 @@ var Sabotages = []Sabotage{
 		},
 	},
 	{
+		Name:     "job-before-its-secret",
+		Scenario: "File delivery",
+		Finds:    stuck + "Job",
+		Edits: []rig.Edit{{
+			File: handleFile,
+			Old:  "	verdict := l.store(secrets, rendered.Name)\n",
+			New:  "	verdict := Verdict{Action: Acknowledge}\n",
+		}},
+	},
+	{
 		// A slot is asked for twice: before the receive, and before the create.
 		Name:     "slot-not-reserved",
 		Scenario: "a batch of ten",

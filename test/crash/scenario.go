@@ -61,6 +61,10 @@ type Case struct {
 	Order []string
 
 	script *script
+
+	mu sync.Mutex
+	// early are the Jobs under Files that were there before their Secrets.
+	early []string
 }
 
 // script counts the steps of a case and breaks one of them.

@@ -164,9 +164,11 @@ func requeueAll(ctx context.Context, c *Case) error {
 	return nil
 }
 
-// eachHasItsSecret is what is wrong with the Secrets of Jobs.
+// eachHasItsSecret is what is wrong with the Secrets of Jobs: each has its own, from before it was there, and there is no other.
 func eachHasItsSecret(ctx context.Context, c *Case) []string {
-	var wrong []string
+	c.mu.Lock()
+	wrong := slices.Clone(c.early)
+	c.mu.Unlock()
 	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
 		secret := &corev1.Secret{}
 		err := c.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Name}, secret)
@@ -177,6 +179,13 @@ func eachHasItsSecret(ctx context.Context, c *Case) []string {
 		} else if owner := metav1.GetControllerOf(secret); owner == nil || owner.UID != job.UID {
 			wrong = append(wrong, fmt.Sprintf("the Secret of Job %s belongs to %v", job.Name, owner))
 		}
+	}
+	all := &corev1.SecretList{}
+	if err := c.Cluster.Client.List(ctx, all, client.InNamespace(c.Binding.Namespace)); err != nil {
+		return append(wrong, err.Error())
+	}
+	if jobs := c.Witness.Jobs(c.Binding.Namespace); len(all.Items) != len(jobs) {
+		wrong = append(wrong, fmt.Sprintf("there are %d Secrets for %d Jobs", len(all.Items), len(jobs)))
 	}
 	return wrong
 }

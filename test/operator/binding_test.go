@@ -54,6 +54,7 @@ var _ = Describe("The operator", func() {
 	It("ends on SIGTERM with 0 and its successor goes on", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
 		binding := w.binding(ctx)
+		Eventually(status(ctx, binding)).Should(ready(HavePrefix("True"))) // one that is just starting does not know the signal yet
 		w.queue.sendMany(ctx, 20)
 		Expect(operator.terminate()).To(Equal(0))
 		w.queue.sendMany(ctx, 20)

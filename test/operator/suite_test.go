@@ -65,6 +65,15 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() { operator.kill() })
 })
 
+// A test that failed with the operator stopped takes no other along.
+var _ = BeforeEach(func() {
+	select {
+	case <-operator.ended:
+		operator = startOperator()
+	default:
+	}
+})
+
 // What the operator logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if report.Failed() && operator != nil {
