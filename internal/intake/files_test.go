@@ -298,6 +298,26 @@ func TestTheSecretOfARejectedMessageGoes(t *testing.T) {
 	})
 }
 
+// The Job came and went before it was known that it was created, and its Secret was never its own.
+func TestTheSecretOfAJobThatIsGoneGoes(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(func(create func() error, object client.Object) error {
+			err := create()
+			if _, ok := object.(*batchv1.Job); ok && err == nil {
+				b.finish(object.GetName())
+				return apierrors.NewTimeoutError("no answer", 1)
+			}
+			return err
+		})
+		b.queue.send("a")
+		time.Sleep(10 * time.Second)
+		b.want(0, 1, 1)
+		if b.secret() != nil {
+			t.Error("the Secret is still there")
+		}
+	})
+}
+
 // What another operator has made a Job's meanwhile is not deleted.
 func TestASecretThatIsAJobsOutlivesARejection(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
