@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,6 +104,8 @@ var _ = Describe("A message in files", func() {
 		binding := w.binding(ctx, inFiles)
 		Eventually(status(ctx, binding)).Should(ready(HavePrefix("True")))
 		refuse(ctx, w.namespace, "batch", "jobs", "true", "no Jobs here")
+		trial := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "trial"}, Spec: binding.Spec.JobTemplate.Spec}
+		Eventually(func() error { return k8s.Create(ctx, trial.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("no Jobs here")))
 		w.send(ctx, "x")
 		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Jobs here")))
 		list := &corev1.SecretList{}
