@@ -102,8 +102,7 @@ func run(o options) error {
 	}
 	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
 	config.QPS = -1
-	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, which costs the API server more than sending
-	// the events does.
+	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
 	config.DisableCompression = true
 	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
 	if err != nil {

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -70,8 +71,11 @@ func (l *Loop) find(secret *corev1.Secret, jobName string) Verdict {
 // deliverFiles has a Job that was found have its message.
 func (l *Loop) deliverFiles(owner *batchv1.Job, message *queue.Message) Verdict {
 	secrets, err := job.Secrets(owner, message)
+	if rejection, ok := errors.AsType[*job.RejectionError](err); ok {
+		return Verdict{Reject, rejection.Reason, rejection.Message}
+	}
 	if err != nil {
-		return Verdict{Reject, v1alpha1.RejectedTooLarge, err.Error()}
+		return unavailable(err)
 	}
 	return l.handOver(secrets, owner)
 }
@@ -160,8 +164,8 @@ type existingJob struct {
 	created time.Time
 }
 
-// claim makes Secrets their Jobs' own where an operator ended between the two: what follows from the message would not, if that
-// does not come back.
+// claim makes Secrets their Jobs' own where an operator ended before it did. The message would do so too, but may not come back for
+// long, or at all.
 func (l *Loop) claim(jobs []existingJob) {
 	slices.SortFunc(jobs, func(a, b existingJob) int { return b.created.Compare(a.created) })
 	jobs = jobs[:min(len(jobs), claimed)]

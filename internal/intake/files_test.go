@@ -56,21 +56,21 @@ func (b *bench) crash() {
 	b.setFault(nil)
 }
 
+// refusing has each creation of one kind of object refused.
+func refusing[Kind client.Object](err error) func(func() error, client.Object) error {
+	return func(create func() error, object client.Object) error {
+		if _, ok := object.(Kind); ok {
+			return err
+		}
+		return create()
+	}
+}
+
 // Wherever the operator ends on the way, the message comes back and has one whole Job, although that takes the only slot.
 func TestAJobInFilesNeverWaitsForItsMessage(t *testing.T) {
 	for name, until := range map[string]func(create func() error, object client.Object) error{
-		"before the Secret": func(create func() error, object client.Object) error {
-			if _, ok := object.(*corev1.Secret); ok {
-				return errQuota
-			}
-			return create()
-		},
-		"between Secret and Job": func(create func() error, object client.Object) error {
-			if _, ok := object.(*batchv1.Job); ok {
-				return errQuota
-			}
-			return create()
-		},
+		"before the Secret":      refusing[*corev1.Secret](errQuota),
+		"between Secret and Job": refusing[*batchv1.Job](errQuota),
 		"before it heard of the Secret": func(create func() error, _ client.Object) error {
 			if err := create(); err != nil {
 				return err
@@ -177,21 +177,11 @@ func TestAMessageIsGivenBackToAJobWithoutItsSecret(t *testing.T) {
 // The API server asks for quota before it looks whether there is a Secret already.
 func TestAStoredSecretNeedsNoQuota(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
-		b.setFault(func(create func() error, object client.Object) error {
-			if _, ok := object.(*batchv1.Job); ok {
-				return errQuota
-			}
-			return create()
-		})
+		b.setFault(refusing[*batchv1.Job](errQuota))
 		b.queue.send("a")
 		time.Sleep(time.Second)
 		b.crash()
-		b.setFault(func(create func() error, object client.Object) error {
-			if _, ok := object.(*corev1.Secret); ok {
-				return errQuota
-			}
-			return create()
-		})
+		b.setFault(refusing[*corev1.Secret](errQuota))
 		b.start(b.queue)
 		time.Sleep(2 * time.Minute)
 		b.whole()
@@ -281,12 +271,7 @@ func TestARefusedJobThatExistsKeepsItsSecret(t *testing.T) {
 // A message that is refused may never come back.
 func TestTheSecretOfARejectedMessageGoes(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
-		b.setFault(func(create func() error, object client.Object) error {
-			if _, ok := object.(*batchv1.Job); ok {
-				return errInvalid
-			}
-			return create()
-		})
+		b.setFault(refusing[*batchv1.Job](errInvalid))
 		b.queue.send("a")
 		time.Sleep(time.Second)
 		if b.secret() != nil {
