@@ -18,7 +18,6 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
-	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,6 +32,7 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/apiserver"
 	"github.com/queuebinding/queuebinding/internal/controller"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/metrics"
@@ -141,7 +141,7 @@ func run(o options) error {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 
-	recorder := mgr.GetEventRecorder("queuebinding")
+	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
 	if err := addController(mgr, recorder, selector); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func ownNamespace() string {
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder events.EventRecorder, selector labels.Selector) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.Selector) error {
 	realClock := clock.RealClock{}
 	ledgers := intake.NewLedgers(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,12 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
@@ -40,7 +39,7 @@ type requeueREST struct {
 	// cache reads Jobs, trimmed, and may be behind.
 	cache    client.Reader
 	writer   client.Writer
-	recorder events.EventRecorder
+	recorder *events.Recorder
 	turns    turns
 }
 
@@ -162,37 +161,16 @@ func answer(request *subresources.Requeue, key types.NamespacedName, chosen sele
 	return response
 }
 
-const (
-	// mostTold is how many Jobs an event names.
-	mostTold = 10
-	// maxCallerLength bounds what an event says of the caller, in bytes: a note holds 1,024 and must also hold names.
-	maxCallerLength = 200
-)
-
-// tell records an event that names the caller. The caller is the event's related object too: events that differ in their
-// note alone are counted as one, under the name of whoever came first.
+// tell records an event that names the caller.
 func (r *requeueREST) tell(ctx context.Context, binding *v1alpha1.QueueBinding, all bool, names []string) {
 	if len(names) == 0 && !all {
 		return
 	}
-	caller := "an unknown user"
-	if user, ok := genericapirequest.UserFrom(ctx); ok && user.GetName() != "" {
+	caller := ""
+	if user, ok := genericapirequest.UserFrom(ctx); ok {
 		caller = user.GetName()
 	}
-	caller = strings.ToValidUTF8(caller[:min(len(caller), maxCallerLength)], "")
-	what := fmt.Sprintf("%d failed Jobs: %s", len(names), strings.Join(names[:min(len(names), mostTold)], ", "))
-	switch {
-	case all:
-		what = fmt.Sprintf("all failed Jobs, %d by now", len(names))
-	case len(names) > mostTold:
-		what += " and more"
-	}
-	regarding := &corev1.ObjectReference{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding",
-		Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID,
-	}
-	related := &corev1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "User", Name: caller}
-	r.recorder.Eventf(regarding, related, corev1.EventTypeNormal, v1alpha1.EventRequeueAsked, "Requeue", "%s asked to requeue %s", caller, what)
+	r.recorder.Record(client.ObjectKeyFromObject(binding), binding.UID, events.RequeueAsked(caller, all, names))
 }
 
 // turns lets requests for one binding write one after the other: side by side they would only conflict with each other.

@@ -22,13 +22,13 @@ import (
 	"k8s.io/apiserver/pkg/util/compatibility"
 	"k8s.io/client-go/kubernetes"
 	clientrest "k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 	definitions "github.com/queuebinding/queuebinding/internal/apiserver/openapi"
+	"github.com/queuebinding/queuebinding/internal/events"
 )
 
 const (
@@ -50,7 +50,7 @@ type Options struct {
 }
 
 // SetupWithManager adds the aggregated API to a manager, and what keeps its certificate.
-func SetupWithManager(mgr ctrl.Manager, recorder events.EventRecorder, options Options) error {
+func SetupWithManager(mgr ctrl.Manager, recorder *events.Recorder, options Options) error {
 	listener, err := net.Listen("tcp", options.BindAddress)
 	if err != nil {
 		return fmt.Errorf("listen for the aggregated API: %w", err)

@@ -11,12 +11,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/metrics"
@@ -58,7 +57,7 @@ type Reconciler struct {
 	Client client.Client
 	// Reader reads from the API server itself.
 	Reader   client.Reader
-	Recorder events.EventRecorder
+	Recorder *events.Recorder
 	Registry *intake.Registry
 	Ledgers  *intake.Ledgers
 	Executor *requeue.Executor
@@ -212,22 +211,6 @@ func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBind
 		})
 	}
 	return group.Wait()
-}
-
-func (r *Reconciler) normal(binding *v1alpha1.QueueBinding, reason, action, note string, args ...any) {
-	r.Recorder.Eventf(subject(binding), nil, corev1.EventTypeNormal, reason, action, note, args...)
-}
-
-func (r *Reconciler) warn(binding *v1alpha1.QueueBinding, reason, action, note string, args ...any) {
-	r.Recorder.Eventf(subject(binding), nil, corev1.EventTypeWarning, reason, action, note, args...)
-}
-
-// subject is the binding as events name it: without a resourceVersion, with which each event would begin a new series.
-func subject(binding *v1alpha1.QueueBinding) *corev1.ObjectReference {
-	return &corev1.ObjectReference{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding",
-		Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID,
-	}
 }
 
 // sooner is the sooner of two delays, where 0 is none.

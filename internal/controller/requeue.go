@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
@@ -71,7 +70,7 @@ func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBin
 	}
 	outcome, err := r.requeue(ctx, cached, q)
 	if len(outcome.Requeued)+len(outcome.Refused) > 0 || outcome.Redriven {
-		r.tellRequeue(cached, outcome)
+		r.recordRequeue(cached, outcome)
 		state.unwritten = &v1alpha1.RequeueResult{
 			Time:         metav1.NewTime(r.Clock.Now().Truncate(time.Second)),
 			RequeuedJobs: int32(len(outcome.Requeued)),
@@ -83,7 +82,7 @@ func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBin
 	if err != nil {
 		state.delay = min(max(2*r.requeues.get(key).delay, requeueAgain), requeueAtLast)
 		state.after = r.Clock.Now().Add(state.delay)
-		r.warn(cached, v1alpha1.EventRequeueDelayed, "Requeue", "A requeue could not be finished and is tried again: %s", intake.Bounded(err.Error()))
+		r.Recorder.Record(key, cached.UID, events.RequeueDelayed(err))
 	}
 	r.requeues.set(key, state)
 	return state.unwritten, state.delay
@@ -124,7 +123,7 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 	outcome, err := r.Executor.Do(ctx, binding, q, intent)
 	for _, word := range malformed {
 		outcome.Refused = append(outcome.Refused, v1alpha1.RequeueRefusal{
-			JobName: intake.Bounded(word), Reason: v1alpha1.RefusedInvalidRequest,
+			JobName: events.Truncate(word), Reason: v1alpha1.RefusedInvalidRequest,
 			Message: fmt.Sprintf("annotation %s takes `all` or a comma-separated list of at most %d Job names", v1alpha1.AnnotationRequeue, requeue.MaxNames),
 		})
 	}
@@ -167,34 +166,19 @@ func (r *Reconciler) finishIntent(ctx context.Context, binding *v1alpha1.QueueBi
 	})
 }
 
-// tellRequeue records events about a requeue.
-func (r *Reconciler) tellRequeue(binding *v1alpha1.QueueBinding, outcome requeue.Outcome) {
-	if n := len(outcome.Requeued); n > 0 {
-		r.normal(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s again: %s", messagesOf(n), someOf(outcome.Requeued))
+// recordRequeue records the events of a requeue.
+func (r *Reconciler) recordRequeue(binding *v1alpha1.QueueBinding, outcome requeue.Outcome) {
+	record := func(event events.Event) { r.Recorder.Record(client.ObjectKeyFromObject(binding), binding.UID, event) }
+	if len(outcome.Requeued) > 0 {
+		record(events.Requeued(outcome.Requeued))
 	}
 	if outcome.Redriven {
-		r.normal(binding, v1alpha1.EventRedriveStarted, "Requeue", "SQS moves the messages of the dead-letter queue back to the queue")
+		record(events.RedriveStarted())
 	}
-	if n := len(outcome.Untied); n > 0 {
-		r.warn(binding, v1alpha1.EventRequeued, "Requeue", "Sent %s without a lineage, for want of room: the failed Jobs stay until you delete them, and sending again runs the work again: %s", messagesOf(n), someOf(outcome.Untied))
+	if len(outcome.Untied) > 0 {
+		record(events.RequeuedUntied(outcome.Untied))
 	}
-	if n := len(outcome.Refused); n > 0 {
-		first := outcome.Refused[0]
-		r.warn(binding, v1alpha1.EventRequeueRefused, "Requeue", "Refused %d; the first is %s: %s", n, first.JobName, intake.Bounded(first.Message))
+	if len(outcome.Refused) > 0 {
+		record(events.RequeueRefused(outcome.Refused))
 	}
-}
-
-func messagesOf(n int) string {
-	if n == 1 {
-		return "the message of a failed Job"
-	}
-	return fmt.Sprintf("the messages of %d failed Jobs", n)
-}
-
-// someOf lists names, not so many that the event would be refused.
-func someOf(names []string) string {
-	if len(names) <= mostListed {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:mostListed], ", "), len(names)-mostListed)
 }

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/internal/intake"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
@@ -92,12 +92,12 @@ func (t *templates) try(ctx context.Context, binding *v1alpha1.QueueBinding) ver
 		outcome.message = "The API server accepts a sample Job"
 	case isRejection(err), apierrors.IsInvalid(err) && !strings.Contains(err.Error(), "denied the request"):
 		outcome.status, outcome.reason = metav1.ConditionFalse, v1alpha1.ReasonJobInvalid
-		outcome.message = intake.Bounded(fmt.Sprintf("A sample Job of jobTemplate is refused: %v", err))
+		outcome.message = events.Truncate(fmt.Sprintf("A sample Job of jobTemplate is refused: %v", err))
 	default:
 		// A webhook that takes no dry runs or minds the sample's values, a quota, an API server in trouble: none of them
 		// is surely the template's fault.
 		outcome.status, outcome.reason = metav1.ConditionUnknown, v1alpha1.ReasonNotChecked
-		outcome.message = intake.Bounded(fmt.Sprintf("A sample Job could not be tried: %v", err))
+		outcome.message = events.Truncate(fmt.Sprintf("A sample Job could not be tried: %v", err))
 	}
 	return outcome
 }

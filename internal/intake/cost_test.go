@@ -10,11 +10,12 @@ import (
 	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/events"
+	clientevents "k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -85,7 +86,7 @@ func BenchmarkMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 	loop := newLoop(b.Context(), &Dependencies{
-		Client: accepting{}, Recorder: &events.FakeRecorder{}, Ledgers: NewLedgers(clock.RealClock{}), Clock: clock.RealClock{}, Creates: NewTurns(32),
+		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: NewLedgers(clock.RealClock{}), Clock: clock.RealClock{}, Creates: NewTurns(32),
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &memory{}, func() {})
 	loop.requests, loop.held.requests = b.Context(), b.Context()
 	b.ReportAllocs()

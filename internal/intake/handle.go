@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -389,10 +390,9 @@ func (l *Loop) reject(message *queue.Message, cause error) result {
 	if l.fifo {
 		l.careful.Store(now.Add(carefulFor).Unix())
 	}
-	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: Bounded(rejection.Message), Time: metav1.NewTime(now.Truncate(time.Second))}, l.rejections.Add(1))
+	l.report.rejected(v1alpha1.Rejection{MessageID: message.ID, Reason: rejection.Reason, Message: events.Truncate(rejection.Message), Time: metav1.NewTime(now.Truncate(time.Second))}, l.rejections.Add(1))
 	l.deps.Metrics.Rejected(l.key, rejection.Reason)
-	l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeWarning, v1alpha1.EventMessageRejected, "Receive",
-		"%s: message %s: %s", rejection.Reason, message.ID, Bounded(rejection.Message))
+	l.deps.Recorder.Record(l.key, l.uid, events.MessageRejected(message.ID, rejection.Reason, rejection.Message))
 	l.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
 	return returned
 }
@@ -406,17 +406,4 @@ func retryDelay(receives int) time.Duration {
 		}
 	}
 	return delay
-}
-
-// Bounded cuts a text so that it fits into status and events, which take 1,024 bytes.
-func Bounded(text string) string {
-	const most = 700
-	if len(text) <= most {
-		return text
-	}
-	cut := most
-	for cut > 0 && text[cut]&0xC0 == 0x80 { // not within a character
-		cut--
-	}
-	return text[:cut] + "…"
 }

@@ -13,14 +13,13 @@ import (
 
 	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
@@ -108,7 +107,7 @@ type Dependencies struct {
 	// Reader reads Jobs from the API server itself.
 	Reader client.Reader
 	// Recorder records events.
-	Recorder events.EventRecorder
+	Recorder *events.Recorder
 	Ledgers  *Ledgers
 	Metrics  *metrics.Metrics
 	Clock    clock.WithDelayedExecution
@@ -211,8 +210,7 @@ func (l *Loop) run() {
 	l.watch.by(l.deps.Clock.Now())
 	l.ledger.look(newReceipts(l))
 	if l.fifo && !l.settings.Load().keeping() {
-		l.deps.Recorder.Eventf(l.subject(), nil, corev1.EventTypeNormal, v1alpha1.EventGroupOverlap, "Start",
-			"Jobs of a message group are created in order and may run side by side")
+		l.deps.Recorder.Record(l.key, l.uid, events.GroupOverlap())
 	}
 
 	l.receiveAll()
@@ -281,12 +279,4 @@ func (l *Loop) read(ctx context.Context, name string) (*batchv1.Job, error) {
 	existing := &batchv1.Job{}
 	err := l.deps.Reader.Get(ctx, types.NamespacedName{Namespace: l.key.Namespace, Name: name}, existing)
 	return existing, err
-}
-
-// subject is the binding as events name it: without a resourceVersion, with which each event would begin a new series.
-func (l *Loop) subject() *corev1.ObjectReference {
-	return &corev1.ObjectReference{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding",
-		Namespace: l.key.Namespace, Name: l.key.Name, UID: l.uid,
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -102,7 +103,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	}
 	opened, err := r.opener.Open(ctx, wanted.address)
 	if err != nil {
-		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: Bounded(err.Error())}, nil
+		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: events.Truncate(err.Error())}, nil
 	}
 
 	stopping, stop := context.WithCancelCause(context.Background())

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -97,7 +98,7 @@ func (r *reporter) asked(settings queue.Settings, err error, polling bool) {
 }
 
 func (r *Report) queueFailed(err error) bool {
-	reason, message := string(queue.ReasonOf(err)), Bounded(err.Error())
+	reason, message := string(queue.ReasonOf(err)), events.Truncate(err.Error())
 	if r.QueueHeard && r.QueueReason == reason && r.QueueMessage == message {
 		return false
 	}
@@ -121,7 +122,7 @@ func equalSettings(a, b queue.Settings) bool {
 
 func (r *reporter) blocked(reason, message string) {
 	r.set(func(report *Report) bool {
-		message = Bounded(message)
+		message = events.Truncate(message)
 		if report.BlockedReason == reason && report.BlockedMessage == message {
 			return false
 		}
