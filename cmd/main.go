@@ -32,9 +32,11 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/apiserver"
 	"github.com/queuebinding/queuebinding/internal/controller"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue/sqs"
 	"github.com/queuebinding/queuebinding/internal/requeue"
@@ -171,7 +173,7 @@ func ownNamespace() string {
 // addController wires reconciler and intake together.
 func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.Selector) error {
 	realClock := clock.RealClock{}
-	ledgers := intake.NewLedgers(realClock)
+	ledgers := ledger.NewSet(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
 	wakeups := &controller.Wakeups{}
 
@@ -182,7 +184,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Ledgers:  ledgers,
 		Metrics:  counters,
 		Clock:    realClock,
-		Creates:  intake.NewTurns(parallelCreates),
+		Limiter:  creator.NewLimiter(parallelCreates),
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), wakeups.Wake)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)

@@ -107,7 +107,7 @@ func (p *plugin) describe(b *v1alpha1.QueueBinding, failures []failed) error {
 		fmt.Fprintf(p.Out, "    %s\n", cmp.Or(oneLine(bodyOf(f.job), reasonWidth), none))
 	}
 	fmt.Fprintf(p.Out, "\nTo see all:        kubectl queuebinding failures %s -n %s\n", b.Name, b.Namespace)
-	if shown[0].record.KeepsMessage() {
+	if shown[0].record.MessageOnQueue() {
 		fmt.Fprintf(p.Out, "Their messages are tried again until the queue gives up on them. To move those back: kubectl queuebinding requeue %s -n %s --all\n", b.Name, b.Namespace)
 		return nil
 	}

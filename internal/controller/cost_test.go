@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 )
 
 // manyJobs are the Jobs of a binding, n of each state.
@@ -25,10 +26,11 @@ func manyJobs(n int) *job.History {
 func TestAStatusCostsTheSameAtAnyNumberOfJobs(t *testing.T) {
 	binding := aBinding()
 	binding.Spec.FailedJobsHistoryLimit = new(int32(1 << 30))
+	binding.Spec.SuccessfulJobsHistoryLimit = new(int32(1 << 30))
 	cost := func(n int) float64 {
 		jobs := manyJobs(n)
 		return testing.AllocsPerRun(10, func() {
-			statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, &binding.Spec, time.Now()) }), metav1.Now())
+			statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec), time.Now()) }), metav1.Now())
 		})
 	}
 	if few, many := cost(100), cost(10_000); many > few {
@@ -45,6 +47,6 @@ func BenchmarkAJobFinishes(b *testing.B) {
 		jobs.Put(aJob(fmt.Sprintf("new-%d", i), job.Active, 0))
 		jobs.Put(aJob(fmt.Sprintf("new-%d", i), job.Succeeded, 10_000+i))
 		jobs.Drop(jobs.Succeeded()[0].Name)
-		statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, &binding.Spec, time.Now()) }), metav1.Now())
+		statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec), time.Now()) }), metav1.Now())
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -15,9 +15,11 @@ const redeliveryLasts = queue.MaxVisibilityTimeout
 
 // history is what a binding's Jobs amount to, and which of them have had their time.
 type history struct {
-	// active and pending overlap; the others do not. keeping are those of the failed ones that kept their messages on the
-	// queue; the others are the only record of theirs.
-	active, pending, succeeded, failed, keeping, requeued int
+	// active and pending overlap; the others do not.
+	active, pending, succeeded, failed, requeued int
+	// failedCounted are those of the failed ones that count for the limit, failedReached reports whether they are as many.
+	failedCounted int
+	failedReached bool
 	// recent are the last ones that failed, newest first.
 	recent      []record
 	lastCreated time.Time
@@ -29,46 +31,33 @@ type history struct {
 }
 
 // historyOf looks at a binding's Jobs, and goes through none but those that it tells of.
-func historyOf(jobs *job.History, spec *v1alpha1.QueueBindingSpec, now time.Time) history {
+func historyOf(jobs *job.History, limits ledger.Limits, now time.Time) history {
 	h := history{
-		active:      jobs.Active(),
-		pending:     jobs.Pending(),
-		succeeded:   len(jobs.Succeeded()),
-		failed:      len(jobs.Failed()),
-		keeping:     len(jobs.Kept()),
-		requeued:    len(jobs.Requeued()),
-		lastCreated: jobs.LastCreated(),
-		superseded:  copied(jobs.Superseded()),
+		active:        jobs.Active(),
+		pending:       jobs.Pending(),
+		succeeded:     len(jobs.Succeeded()),
+		failed:        len(jobs.Failed()),
+		requeued:      len(jobs.Requeued()),
+		lastCreated:   jobs.LastCreated(),
+		superseded:    copied(jobs.Superseded()),
+		spent:         copied(limits.FailedBeyond(jobs)),
+		failedCounted: limits.CountedFailed(jobs),
+		failedReached: limits.FailedReached(jobs),
 	}
 	for _, r := range slices.Backward(jobs.Failed()) {
-		if len(h.recent) == mostListed {
+		if len(h.recent) == maxListed {
 			break
 		}
 		h.recent = append(h.recent, *r)
 	}
-	for _, r := range beyond(jobs.Succeeded(), spec.SuccessfulJobsHistoryLimit) {
-		if r.KeepsMessage() && !r.Acknowledged && now.Sub(r.Finished) < redeliveryLasts {
+	for _, r := range limits.SucceededBeyond(jobs) {
+		if r.MessageOnQueue() && !r.Acknowledged && now.Sub(r.Finished) < redeliveryLasts {
 			h.later = true
 			continue
 		}
 		h.spent = append(h.spent, *r)
 	}
-	switch spec.FailedJobsPolicy {
-	case v1alpha1.DeleteOldestFailedJobs:
-		h.spent = append(h.spent, copied(beyond(jobs.Failed(), spec.FailedJobsHistoryLimit))...)
-	case v1alpha1.PauseAtFailedJobsLimit:
-	default:
-		h.spent = append(h.spent, copied(beyond(jobs.Kept(), spec.FailedJobsHistoryLimit))...)
-	}
 	return h
-}
-
-// beyond are the first ones of a list that is longer than its limit.
-func beyond(records []*record, limit *int32) []*record {
-	if limit == nil || len(records) <= int(*limit) {
-		return nil
-	}
-	return records[:len(records)-int(*limit)]
 }
 
 func copied(records []*record) []record {
@@ -77,17 +66,4 @@ func copied(records []*record) []record {
 		copies = append(copies, *r)
 	}
 	return copies
-}
-
-// atFailedLimit is whether the failed Jobs keep the binding from receiving.
-func (h history) atFailedLimit(spec *v1alpha1.QueueBindingSpec) bool {
-	failed := h.failed
-	switch spec.FailedJobsPolicy {
-	case v1alpha1.DeleteOldestFailedJobs:
-		return false
-	case v1alpha1.PauseAtFailedJobsLimit:
-	default:
-		failed -= h.keeping
-	}
-	return spec.FailedJobsHistoryLimit != nil && failed >= int(*spec.FailedJobsHistoryLimit)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 )
 
 // record is short for what history and status work with.
@@ -56,7 +57,7 @@ func bindingEvents(registry *intake.Registry) handler.EventHandler {
 
 // jobEvents enters Jobs into the ledgers and then has their bindings looked at, in this order: who looks must find what
 // happened.
-func jobEvents(ledgers *intake.Ledgers) handler.EventHandler {
+func jobEvents(ledgers *ledger.Set) handler.EventHandler {
 	look := func(object client.Object, q requests) {
 		if owner := metav1.GetControllerOf(object); owner != nil {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)

@@ -26,6 +26,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
@@ -59,7 +60,7 @@ type Reconciler struct {
 	Reader   client.Reader
 	Recorder *events.Recorder
 	Registry *intake.Registry
-	Ledgers  *intake.Ledgers
+	Ledgers  *ledger.Set
 	Executor *requeue.Executor
 	Metrics  *metrics.Metrics
 	Clock    clock.PassiveClock
@@ -101,7 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if binding.DeletionTimestamp != nil {
-		r.Registry.Stop(request.NamespacedName, intake.ErrBindingGone)
+		r.Registry.Gone(request.NamespacedName, binding.UID)
 		return reconcile.Result{}, nil
 	}
 	if !r.selects(binding) {
@@ -113,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	credentials, after, err := r.identities.of(ctx, binding)
 	report, q := intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: fmt.Sprint(err)}, queue.Queue(nil)
 	if err != nil {
-		r.Registry.Stop(request.NamespacedName, intake.ErrQueueChanged)
+		r.Registry.Stop(request.NamespacedName)
 	} else {
 		report, q = r.Registry.Ensure(ctx, &intake.Settings{
 			Binding:     binding.DeepCopy(), // this one changes below, and loops read theirs any time
@@ -124,7 +125,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
 	var found history
-	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) { found = historyOf(jobs, &binding.Spec, r.Clock.Now()) })
+	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) { found = historyOf(jobs, ledger.LimitsOf(&binding.Spec), r.Clock.Now()) })
 	// The superseded ones first: without their successors, nothing would tell that they are.
 	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
 	if deleteErr == nil {
@@ -153,7 +154,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // forget stops what is done for a binding that is gone, and drops what was kept for it.
 func (r *Reconciler) forget(key types.NamespacedName) {
-	r.Registry.Stop(key, intake.ErrBindingGone)
+	r.Registry.Gone(key, "")
 	r.drop(key)
 }
 

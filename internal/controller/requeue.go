@@ -75,7 +75,7 @@ func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBin
 			Time:         metav1.NewTime(r.Clock.Now().Truncate(time.Second)),
 			RequeuedJobs: int32(len(outcome.Requeued)),
 			RefusedJobs:  int32(len(outcome.Refused)),
-			Refused:      outcome.Refused[:min(len(outcome.Refused), mostListed)],
+			Refused:      outcome.Refused[:min(len(outcome.Refused), maxListed)],
 		}
 	}
 	state.delay, state.after = 0, time.Time{}

@@ -10,8 +10,8 @@ import (
 	"github.com/queuebinding/queuebinding/internal/intake"
 )
 
-// mostListed is how many failures and refusals the status names.
-const mostListed = 10
+// maxListed is how many failures and refusals the status names.
+const maxListed = 10
 
 // observed is all that a status is made of.
 type observed struct {
@@ -39,7 +39,7 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 		LastJobCreationTime: before.LastJobCreationTime,
 		RecentFailures:      recentFailures(o.history),
 	}
-	if s := o.report.Settings; s != nil {
+	if s := o.report.Stats; s != nil {
 		status.Queue = &v1alpha1.QueueStatus{
 			VisibleMessages:    s.VisibleMessages,
 			InFlightMessages:   s.InFlightMessages,
@@ -93,7 +93,7 @@ func queueReachable(binding *v1alpha1.QueueBinding, report intake.Report) metav1
 	default:
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonReachable
 		condition.Message = "The queue answers"
-		if report.Settings != nil && report.Settings.DeadLetterQueueARN == "" {
+		if report.Stats != nil && report.Stats.DeadLetterQueueARN == "" {
 			what := "which cannot become a Job"
 			if binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded {
 				what = "whose Jobs fail"
@@ -120,9 +120,9 @@ func ready(binding *v1alpha1.QueueBinding, o observed, reachable, valid metav1.C
 		condition.Status, condition.Reason, condition.Message = reachable.Status, reachable.Reason, reachable.Message
 	case o.report.BlockedReason != "":
 		condition.Reason, condition.Message = o.report.BlockedReason, o.report.BlockedMessage
-	case o.history.atFailedLimit(&binding.Spec):
+	case o.history.failedReached:
 		condition.Reason = v1alpha1.ReasonFailedJobsLimitReached
-		condition.Message = fmt.Sprintf("%d failed Jobs are kept, the most that failedJobsHistoryLimit allows: requeue or delete some, or raise the limit", o.history.failed)
+		condition.Message = fmt.Sprintf("%d failed Jobs are kept, the most that failedJobsHistoryLimit allows: requeue or delete some, or raise the limit", o.history.failedCounted)
 	default:
 		condition.Status, condition.Reason = metav1.ConditionTrue, v1alpha1.ReasonRunning
 		condition.Message = "Messages become Jobs"

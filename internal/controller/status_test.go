@@ -13,6 +13,7 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -28,7 +29,7 @@ func aBinding(change ...func(*v1alpha1.QueueBinding)) *v1alpha1.QueueBinding {
 // fine is what is observed of a binding without trouble.
 func fine(change ...func(*observed)) observed {
 	o := observed{
-		report:   intake.Report{QueueHeard: true, Settings: &queue.Settings{VisibleMessages: 7, DeadLetterQueueARN: "arn"}},
+		report:   intake.Report{QueueHeard: true, Stats: &queue.Stats{VisibleMessages: 7, DeadLetterQueueARN: "arn"}},
 		template: verdict{status: metav1.ConditionTrue, reason: v1alpha1.ReasonAccepted, message: "m", variables: &job.Variables{}},
 	}
 	for _, c := range change {
@@ -49,7 +50,9 @@ func TestReady(t *testing.T) {
 	unreachable := func(o *observed) { o.report.QueueReason, o.report.QueueMessage = v1alpha1.ReasonQueueNotFound, "m" }
 	unheard := func(o *observed) { o.report = intake.Report{} }
 	blocked := func(o *observed) { o.report.BlockedReason, o.report.BlockedMessage = v1alpha1.ReasonQuotaExceeded, "m" }
-	failed := func(o *observed) { o.history = summary([]record{aJob("a", job.Failed, 1)}) }
+	failed := func(o *observed) {
+		o.history = historyOf(jobsOf([]record{aJob("a", job.Failed, 1)}), ledger.Limits{KeepFailed: 1}, time.Unix(10, 0))
+	}
 	for name, tc := range map[string]struct {
 		binding *v1alpha1.QueueBinding
 		o       observed
@@ -86,9 +89,9 @@ func TestAStatusIsTheSameAfterTheAPIServer(t *testing.T) {
 	})
 	first := statusOf(binding, o, metav1.NewTime(time.Unix(100, 0)))
 	binding.Status = first
-	o.report.Settings, o.report.LastRejection = nil, nil // as after a restart
+	o.report.Stats, o.report.LastRejection = nil, nil // as after a restart
 	second := statusOf(binding, o, metav1.NewTime(time.Unix(200, 0)))
-	o.report.Settings = fine().report.Settings
+	o.report.Stats = fine().report.Stats
 	if third := statusOf(binding, o, metav1.NewTime(time.Unix(300, 0))); !equality.Semantic.DeepEqual(first, third) {
 		t.Errorf("got %+v, want %+v", third, first)
 	}
@@ -126,7 +129,7 @@ func TestRecentFailuresAreTheNewestTen(t *testing.T) {
 }
 
 func TestAQueueWithoutRedrivePolicyIsTold(t *testing.T) {
-	status := statusOf(aBinding(), fine(func(o *observed) { o.report.Settings.DeadLetterQueueARN = "" }), metav1.Now())
+	status := statusOf(aBinding(), fine(func(o *observed) { o.report.Stats.DeadLetterQueueARN = "" }), metav1.Now())
 	if got := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionQueueReachable); !strings.Contains(got.Message, "no redrive policy") {
 		t.Errorf("got %q", got.Message)
 	}

@@ -15,8 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -86,9 +88,8 @@ func BenchmarkMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 	loop := newLoop(b.Context(), &Dependencies{
-		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: NewLedgers(clock.RealClock{}), Clock: clock.RealClock{}, Creates: NewTurns(32),
+		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32),
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &memory{}, func() {})
-	loop.requests, loop.held.requests = b.Context(), b.Context()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1}
@@ -97,5 +98,5 @@ func BenchmarkMessage(b *testing.B) {
 			b.Fatal("the message was given back")
 		}
 	}
-	loop.disposeRest()
+	loop.inFlight.Close()
 }

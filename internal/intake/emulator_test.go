@@ -60,7 +60,7 @@ func TestAfterTwelveHoursTheEmulatorsMessageIsAdopted(t *testing.T) {
 	b.start(shortPolls{emulated})
 	inFlight := func(visible, hidden int64) func() bool {
 		return func() bool {
-			settings, err := emulated.Settings(t.Context())
+			settings, err := emulated.Stats(t.Context())
 			return err == nil && settings.VisibleMessages == visible && settings.InFlightMessages == hidden
 		}
 	}

@@ -20,8 +20,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -165,7 +167,7 @@ func (m *memory) SendBatch(context.Context, []queue.Outgoing) []error { return n
 
 func (m *memory) Redrive(context.Context) error { return nil }
 
-func (m *memory) Settings(context.Context) (queue.Settings, error) { return queue.Settings{}, nil }
+func (m *memory) Stats(context.Context) (queue.Stats, error) { return queue.Stats{}, nil }
 
 // allHidden is whether no message is visible.
 func (m *memory) allHidden() bool {
@@ -197,11 +199,11 @@ type bench struct {
 	t       *testing.T
 	queue   *memory
 	loop    *Loop
-	ledgers *Ledgers
+	ledgers *ledger.Set
 	clock   clock.WithDelayedExecution
 	binding *v1alpha1.QueueBinding
 	client  client.WithWatch
-	stop    context.CancelCauseFunc
+	stop    context.CancelFunc
 	done    chan struct{}
 
 	mu sync.Mutex
@@ -241,7 +243,7 @@ func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.
 			t.Fatal(err)
 		}
 	}
-	b := &bench{t: t, queue: &memory{}, created: map[string]int{}, clock: c, ledgers: NewLedgers(c)}
+	b := &bench{t: t, queue: &memory{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c)}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
 	b.binding = newTestBinding()
 	if change != nil {
@@ -252,11 +254,11 @@ func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.
 
 // start starts the loop, and end ends it as an operator does that stops.
 func (b *bench) start(from queue.Queue) {
-	stopping, stop := context.WithCancelCause(b.t.Context())
+	stopping, stop := context.WithCancel(b.t.Context())
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewRecorder(clientevents.NewFakeRecorder(1000)), Ledgers: b.ledgers,
-		Clock: b.clock, Creates: NewTurns(32),
+		Clock: b.clock, Limiter: creator.NewLimiter(32),
 	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {
@@ -266,7 +268,7 @@ func (b *bench) start(from queue.Queue) {
 }
 
 func (b *bench) end() {
-	b.stop(ErrStopping)
+	b.stop()
 	<-b.done
 }
 

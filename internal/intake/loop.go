@@ -1,184 +1,140 @@
 // Package intake turns the messages of a queue into Jobs. Each binding has one Loop; a message's way through it is
-// Receive, Render, Create, Acknowledge. A message is deleted only when its Job exists, and is received only when a slot
-// for its Job is reserved. The package writes no status: it reports, and a reconciler writes.
+// Receive, Render, Create, Acknowledge: loop.go has the first step, handle.go the others. A message is received only when a
+// slot for its Job is reserved, and is deleted only when its Job exists. The package writes no status: it reports, and a
+// reconciler writes.
 package intake
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
-	batchv1 "k8s.io/api/batch/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
-	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/inflight"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
 const (
-	// batchesInFlight is how many received batches a loop works on at a time.
-	batchesInFlight = 8
-	// createsInFlight is how many objects a loop creates at a time.
-	createsInFlight = 16
-	// requestTimeout bounds a request to the API server, stoppingTimeout a create once the loop is to end: with the open
-	// poll before it, that has to fit into the time that the operator has to stop.
-	requestTimeout  = 30 * time.Second
-	stoppingTimeout = 10 * time.Second
-	// longestReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen
-	// within this.
-	longestReceiveBackoff = time.Minute
-	// carefulFor is how long a FIFO queue is received from one message at a time after a message was rejected, as the
-	// messages behind it have to be given back and that counts for their redrive.
-	carefulFor = longestRetryDelay
+	// parallelBatches is how many received batches a loop works on at a time.
+	parallelBatches = 8
+	// parallelReceives is how many receives a loop has under way while batches come back full. SQS answers one after some
+	// 10 ms in its own region, and after 100 from elsewhere: one after the other brings 1,000 or 100 messages a second.
+	parallelReceives = 4
+	// secondaryWait is the long poll of those beside the first. It asks all of SQS's servers, and keeps slots reserved for a
+	// moment only when the queue has just become empty.
+	secondaryWait = time.Second
+	// maxReceiveBackoff is the longest wait after a receive that failed: a queue that was created late is seen within this.
+	maxReceiveBackoff = time.Minute
+	// A loop that is stopped has an open poll of up to 20 s, then finishes what it received. createsLast is when requests to the
+	// API server end, counted from the stop, and requestsLast when those to the queue do: the operator has 45 s.
+	createsLast  = queue.MaxWait + 10*time.Second
+	requestsLast = createsLast + 10*time.Second
+	// rememberedJobs is how many Jobs a loop remembers to have created, so that a message which could not be deleted is not run
+	// again when its Job is gone by the time it comes back.
+	rememberedJobs = 10_000
 )
-
-// Why a loop is stopped. Loops that are stopped for another reason finish the messages that they have.
-var (
-	// ErrBindingGone: the binding was deleted. Messages are given back and none is deleted.
-	ErrBindingGone = errors.New("the binding was deleted")
-	// ErrQueueChanged: the loop is replaced by one for another queue.
-	ErrQueueChanged = errors.New("the queue of the binding was changed")
-	// ErrStopping: the operator stops.
-	ErrStopping = errors.New("the operator is stopping")
-)
-
-// Settings are what a loop reads anew for each batch, so that changing them needs no new loop.
-type Settings struct {
-	// Binding is read only.
-	Binding *v1alpha1.QueueBinding
-	// Credentials are the identity that uses the queue. Other ones need a new loop.
-	Credentials queue.Credentials
-	// Variables are nil where they do not compile; nothing is received then.
-	Variables *job.Variables
-	// Paused is whether nothing may be received, whatever the limits say.
-	Paused bool
-}
-
-// limits are the binding's limits.
-func (s *Settings) limits() Limits {
-	spec := &s.Binding.Spec
-	limits := Limits{MaxActive: int(deref(spec.Concurrency.MaxActiveJobs, 10)), MaxPending: -1, MaxFailed: -1}
-	if spec.Concurrency.MaxPendingJobs != nil {
-		limits.MaxPending = int(*spec.Concurrency.MaxPendingJobs)
-	}
-	if spec.FailedJobsPolicy != v1alpha1.DeleteOldestFailedJobs {
-		limits.MaxFailed = int(deref(spec.FailedJobsHistoryLimit, 1000))
-		limits.CountAllFailed = spec.FailedJobsPolicy == v1alpha1.PauseAtFailedJobsLimit
-	}
-	return limits
-}
-
-// keeping is whether messages stay on the queue until their Jobs have succeeded.
-func (s *Settings) keeping() bool {
-	return s.Binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded
-}
-
-// receiving is whether messages may become Jobs.
-func (s *Settings) receiving() bool {
-	return !s.Paused && s.Variables != nil && s.limits().MaxActive > 0
-}
-
-// visibility is the visibility timeout.
-func (s *Settings) visibility() time.Duration {
-	return time.Duration(deref(s.Binding.Spec.Queue.VisibilityTimeoutSeconds, 60)) * time.Second
-}
-
-func deref(p *int32, otherwise int32) int32 {
-	if p == nil {
-		return otherwise
-	}
-	return *p
-}
 
 // Dependencies are what loops share.
 type Dependencies struct {
-	// Client creates Jobs.
-	Client client.Client
-	// Reader reads Jobs from the API server itself.
-	Reader client.Reader
-	// Recorder records events.
+	// Client writes; Reader reads from the API server itself.
+	Client   client.Client
+	Reader   client.Reader
 	Recorder *events.Recorder
-	Ledgers  *Ledgers
+	Ledgers  *ledger.Set
 	Metrics  *metrics.Metrics
 	Clock    clock.WithDelayedExecution
-	// Creates bounds the Jobs that are created at a time, over all bindings.
-	Creates *Turns
+	// Limiter bounds the objects that are created at a time, over all bindings.
+	Limiter *creator.Limiter
 }
 
-// Loop is the intake of one binding and one queue. It ends when its context does.
+// Loop receives the messages of one binding's queue, decides what becomes of each, and ends when it is stopped.
 type Loop struct {
-	deps  *Dependencies
-	log   logr.Logger
-	key   types.NamespacedName
-	uid   types.UID
-	queue queue.Queue
-	fifo  bool
+	deps     *Dependencies
+	log      logr.Logger
+	key      types.NamespacedName
+	uid      types.UID
+	queue    queue.Queue
+	fifo     bool
+	settings atomic.Pointer[Settings]
 
-	settings  atomic.Pointer[Settings]
-	ledger    *Ledger
-	held      *held
-	disposals *disposals
-	gate      *gate
-	recent    *recent
-	report    *reporter
+	ledger   *ledger.Ledger
+	inFlight *inflight.Messages
+	creator  *creator.Creator
+	recovery *creator.Recovery
+	stats    *statsPoller
+	report   *reporter
+	// created are the names of Jobs that were created last, and of messages that were to be deleted.
+	created *lru.Cache
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
-	// watch rings when the queue is to be asked for its numbers, asked is when it was last, in Unix nanoseconds.
-	watch *alarm
-	asked atomic.Int64
-	// overdue rings when Jobs may be missing that were created.
-	overdue *alarm
-	// stop ends the loop; its cause says why. requests outlives it, so that what was received is finished.
-	stop     context.Context
-	requests context.Context
+	// stop ends the loop. requests outlives it, so that what was received is finished.
+	stop, requests context.Context
+	release        context.CancelFunc
+	// batches bounds the batches that are handled at a time, secondary the receives beside the first; underWay counts both.
+	batches, secondary chan struct{}
+	underWay           sync.WaitGroup
 
-	// gone is whether the binding was deleted: messages are given back then, and none is deleted.
-	gone atomic.Bool
-	// polling is whether receives are being tried.
-	polling atomic.Bool
-	// creates bounds the objects that the loop creates at a time.
-	creates chan struct{}
-	// claims is the seeing to Secrets that an operator before this one left.
-	claims     sync.WaitGroup
-	careful    atomic.Int64 // until when, in Unix seconds
-	rejections atomic.Int64 // in a row
+	// bindingGone reports whether the binding was deleted: messages are given back then, and none is deleted.
+	bindingGone atomic.Bool
+	rejections  rejections
 }
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
 	l := &Loop{
-		deps:    deps,
-		log:     log,
-		key:     client.ObjectKeyFromObject(settings.Binding),
-		uid:     settings.Binding.UID,
-		queue:   q,
-		fifo:    strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
-		recent:  newRecent(),
-		report:  newReporter(changed),
-		wake:    make(chan struct{}, 1),
-		stop:    stop,
-		creates: make(chan struct{}, createsInFlight),
+		deps:      deps,
+		log:       log,
+		key:       client.ObjectKeyFromObject(settings.Binding),
+		uid:       settings.Binding.UID,
+		queue:     q,
+		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
+		report:    newReporter(changed),
+		created:   lru.New(rememberedJobs),
+		wake:      make(chan struct{}, 1),
+		stop:      stop,
+		batches:   make(chan struct{}, parallelBatches),
+		secondary: make(chan struct{}, parallelReceives-1),
 	}
 	l.settings.Store(settings)
-	l.held = newHeld(deps.Clock, q, l.visibility)
-	l.disposals = newDisposals(deps.Clock, l.fifo, l.disposeWaiting)
-	l.watch = newAlarm(deps.Clock, l.askQueue)
-	l.overdue = newAlarm(deps.Clock, l.settleOverdue)
-	l.gate = newGate(deps.Clock, func(reason, message string) {
-		l.report.blocked(reason, message)
-		l.wakeUp()
+	requests, cancelRequests := timer.Outlive(stop, deps.Clock, requestsLast)
+	creates, cancelCreates := timer.Outlive(stop, deps.Clock, createsLast)
+	l.requests = requests
+	l.release = func() {
+		cancelCreates()
+		cancelRequests()
+	}
+	l.ledger = deps.Ledgers.Attach(l.uid, l.wakeUp)
+	l.inFlight = inflight.New(requests, inflight.Options{
+		Queue: q, Clock: deps.Clock, Log: log, FIFO: l.fifo, Visibility: l.visibility,
+		Deleted: func() { deps.Metrics.Acknowledged(l.key) },
 	})
-	l.ledger = deps.Ledgers.attach(l.uid, l.wakeUp)
+	l.stats = newStatsPoller(stop, deps.Clock, q, l.report)
+	options := creator.Options{
+		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
+		Binding: l.key, UID: l.uid, Wanted: l.wanted,
+		Created: func() { deps.Metrics.Created(l.key) },
+		Blocked: func(reason, message string) {
+			l.report.blocked(reason, message)
+			l.wakeUp()
+		},
+	}
+	l.creator = creator.New(creates, stop, options)
+	// Two operators may have been at work before: one that led, and one that had been deposed.
+	l.recovery = creator.NewRecovery(l.creator, options, 2*parallelBatches*queue.MaxBatch, func(receiptHandle string) {
+		l.inFlight.Return(receiptHandle, 0)
+	})
 	return l
 }
 
@@ -188,95 +144,169 @@ func (l *Loop) update(settings *Settings) {
 	l.wakeUp()
 }
 
-func (l *Loop) wakeUp() { signal(l.wake) }
-
-// signal leaves one signal, however often it is called before that is taken.
-func signal(to chan<- struct{}) {
+func (l *Loop) wakeUp() {
 	select {
-	case to <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (l *Loop) bindingIsGone() bool { return l.gone.Load() }
-
-// run receives until the loop is stopped, and returns when all that it received is done with.
-func (l *Loop) run() {
-	requests, cancel := context.WithCancel(context.WithoutCancel(l.stop))
-	l.requests, l.held.requests = requests, requests
-	defer cancel()
-	defer l.deps.Ledgers.detach(l.uid)
-
-	l.watch.by(l.deps.Clock.Now())
-	l.ledger.look(newReceipts(l))
-	if l.fifo && !l.settings.Load().keeping() {
-		l.deps.Recorder.Record(l.key, l.uid, events.GroupOverlap())
-	}
-
-	l.receiveAll()
-
-	l.ledger.look(nil)
-	l.disposeRest()
-	cancel()
-	l.claims.Wait()
-	for _, each := range []*alarm{l.held.alarm, l.watch, l.overdue} {
-		each.stop()
-	}
-}
-
-// expectExisting reserves slots for Jobs that exist and that the cache does not show yet: the list that a cache starts
-// from may be older than the last Jobs of the operator before. It is false when the loop is stopped.
-func (l *Loop) expectExisting() bool {
-	backoff := freshBackoff()
-	for l.stop.Err() == nil {
-		err := l.listExisting()
-		if err == nil {
-			return true
-		}
-		l.report.blocked(unavailable(err).Reason, err.Error())
-		l.log.Error(err, "Could not list the Jobs of the binding")
-		sleep(l.stop, l.deps.Clock, backoff.Step())
-	}
-	return false
-}
-
-func (l *Loop) listExisting() error {
-	var inFiles []existingJob
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
-	options := []client.ListOption{client.InNamespace(l.key.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: l.key.Name}, client.Limit(500)}
-	for {
-		ctx, cancel := context.WithTimeout(l.stop, requestTimeout)
-		err := l.deps.Reader.List(ctx, list, options...)
-		cancel()
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			each := &list.Items[i]
-			if job.Owner(each) != l.uid {
-				continue
-			}
-			l.ledger.Expect(each.Name)
-			if job.HasFiles(each) {
-				inFiles = append(inFiles, existingJob{each.Name, each.UID, each.CreationTimestamp.Time})
-			}
-		}
-		if list.Continue == "" {
-			l.claims.Go(func() { l.claim(inFiles) })
-			l.report.blocked("", "")
-			return nil
-		}
-		options = append(options[:3:3], client.Continue(list.Continue))
-	}
+// disown says that the binding was deleted: from now on messages are given back, and none is deleted whose work is not done.
+func (l *Loop) disown() {
+	l.bindingGone.Store(true)
+	l.inFlight.ReturnUndone()
 }
 
 func (l *Loop) visibility() time.Duration { return l.settings.Load().visibility() }
 
-func (l *Loop) read(ctx context.Context, name string) (*batchv1.Job, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	existing := &batchv1.Job{}
-	err := l.deps.Reader.Get(ctx, types.NamespacedName{Namespace: l.key.Namespace, Name: name}, existing)
-	return existing, err
+// wanted reports whether the binding has use for a message that it reserved a slot for: the user may have taken back what it was
+// received for, or too many Jobs failed meanwhile.
+func (l *Loop) wanted() bool {
+	settings := l.settings.Load()
+	return !l.bindingGone.Load() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
+}
+
+// run receives until the loop is stopped, and returns when all that it received is done with.
+func (l *Loop) run() {
+	defer l.deps.Ledgers.Detach(l.uid)
+	defer l.release()
+
+	l.stats.start()
+	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility))
+	if l.fifo && !l.settings.Load().onJobSucceeded() {
+		l.deps.Recorder.Record(l.key, l.uid, events.GroupOverlap())
+	}
+
+	l.receiveAll()
+	l.underWay.Wait()
+
+	l.ledger.Watch(nil)
+	l.inFlight.Close()
+	l.release()
+	l.recovery.Close()
+	l.stats.stop()
+}
+
+// receiveAll receives batches and has them handled side by side, until the loop is stopped.
+func (l *Loop) receiveAll() {
+	if !l.recovery.ExpectExisting() {
+		return
+	}
+	backoff := timer.Backoff()
+	backoff.Cap = maxReceiveBackoff
+	failures := backoff
+
+	for {
+		l.stats.receiving(false)
+		l.batches <- struct{}{}
+		n := l.reserve()
+		if n == 0 {
+			return
+		}
+		l.stats.receiving(true)
+		full, err := l.receive(n, queue.MaxWait)
+		if err != nil {
+			timer.Sleep(l.stop, l.deps.Clock, failures.Step())
+			continue
+		}
+		failures = backoff
+		if full {
+			l.receiveBeside()
+		}
+	}
+}
+
+// receiveBeside has another receive go on beside the first, for as long as batches come back full and there is room for more.
+// The messages of a FIFO queue come in the order of their groups, and one receive after the other.
+func (l *Loop) receiveBeside() {
+	if l.fifo || !tryTake(l.secondary) {
+		return
+	}
+	l.underWay.Go(func() {
+		defer func() { <-l.secondary }()
+		for full := true; full; {
+			if !tryTake(l.batches) {
+				return
+			}
+			n := 0
+			if l.stop.Err() == nil {
+				n = l.tryReserve()
+			}
+			if n == 0 {
+				<-l.batches
+				return
+			}
+			full, _ = l.receive(n, secondaryWait) // what failed is reported, and the first receive tries again
+		}
+	})
+}
+
+// tryTake takes a place, if one is free.
+func tryTake(places chan<- struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// reserve waits until slots are free and takes them. It returns 0 when the loop is stopped.
+func (l *Loop) reserve() int {
+	for l.stop.Err() == nil {
+		if n := l.tryReserve(); n > 0 {
+			return n
+		}
+		select {
+		case <-l.stop.Done():
+		case <-l.wake:
+		}
+	}
+	return 0
+}
+
+// tryReserve takes the slots for a receive, as many as are free. It returns 0 where nothing may be received now.
+func (l *Loop) tryReserve() int {
+	settings := l.settings.Load()
+	if !settings.receiving() || l.creator.IsBlocked() {
+		return 0
+	}
+	want := queue.MaxBatch
+	if l.fifo && (settings.onJobSucceeded() || l.rejections.lately(l.deps.Clock.Now())) {
+		want = 1
+	}
+	return l.ledger.Reserve(want, settings.limits())
+}
+
+// receive receives up to n messages, whose slots are reserved, and has them handled in a place of batches that was taken. full
+// reports whether there may well be more.
+func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
+	began := l.deps.Clock.Now()
+	visibility := l.visibility()
+	// The poll outlives the stop: SQS may have hidden messages for a poll that was cut off.
+	messages, err := l.queue.Receive(l.requests, n, wait, visibility)
+	l.ledger.Return(n - len(messages))
+	if err != nil {
+		<-l.batches
+		l.report.receiveFailed(err)
+		l.log.V(1).Info("Could not receive", "cause", err.Error())
+		return false, err
+	}
+	l.report.received()
+	if len(messages) == 0 {
+		<-l.batches
+		return false, nil
+	}
+	l.deps.Metrics.Received(l.key, len(messages))
+	l.stats.pollSoon()
+	l.recovery.ExpectSoon()
+	for i := range messages {
+		messages[i].ReceivedTime = began
+	}
+	l.inFlight.Received(messages, began, visibility)
+	l.underWay.Go(func() {
+		defer func() { <-l.batches }()
+		l.handleBatch(messages)
+	})
+	return len(messages) == queue.MaxBatch, nil
 }

@@ -1,88 +1,93 @@
 package intake
 
 import (
-	"maps"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/utils/clock"
 
+	"github.com/queuebinding/queuebinding/internal/inflight"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
-// receipts look after the messages that Jobs under OnJobSucceeded keep: hidden while the Job runs, deleted when it has
-// succeeded, given back when it has failed or is gone. All that they know comes from the Jobs, so that a new loop goes on
-// where another one ended. The ledger calls them with its lock held, which guards them too.
+// receipts see to the messages of Jobs under OnJobSucceeded: hidden while the Job runs, deleted when it has succeeded, given
+// back when it has failed or is gone. All that they know comes from the Jobs, so that a new loop goes on where another one
+// ended. The ledger calls them with its lock held, which guards them too.
 type receipts struct {
-	loop   *Loop
-	byName map[string]*kept
+	inFlight   *inflight.Messages
+	ledger     *ledger.Ledger
+	clock      clock.PassiveClock
+	visibility func() time.Duration
+	byName     map[string]*holder
 }
 
-// kept is a message that a Job keeps.
-type kept struct {
+// holder is a Job that bears a message's receipt.
+type holder struct {
 	receipt job.Receipt
 	// state is the Job's; empty where it was not seen yet.
 	state job.State
 	grace time.Duration
 }
 
-func newReceipts(l *Loop) *receipts {
-	return &receipts{loop: l, byName: map[string]*kept{}}
+func newReceipts(inFlight *inflight.Messages, l *ledger.Ledger, c clock.PassiveClock, visibility func() time.Duration) *receipts {
+	return &receipts{inFlight: inFlight, ledger: l, clock: c, visibility: visibility, byName: map[string]*holder{}}
 }
 
-// saw implements keeper.
-func (r *receipts) saw(record job.Record, newest bool) {
+// Saw implements ledger.Watcher.
+func (r *receipts) Saw(record job.Record, newest bool) {
 	known, seen := r.byName[record.Name]
 	if !seen {
-		known = &kept{receipt: record.Receipt, grace: record.Grace}
+		known = &holder{receipt: record.Receipt}
 		r.byName[record.Name] = known
 	}
 	known.grace = record.Grace
-	replaced := known.take(record.Receipt, r.loop.held)
+	replaced := r.replace(known, record.Receipt)
 	if known.state == record.State && !replaced {
 		return
 	}
 	known.state = record.State
 	switch record.State {
 	case job.Active:
-		r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
+		r.inFlight.Hide(known.receipt.Handle, known.receipt.Time)
 	case job.Succeeded:
-		if r.loop.deps.Clock.Since(record.Finished) < queue.MaxVisibilityTimeout {
-			r.loop.finished(record, known.receipt.Handle)
+		if r.clock.Since(record.Finished) < queue.MaxVisibilityTimeout {
+			// Not with the lock held, which the ledger holds now.
+			r.inFlight.DeleteDone(known.receipt.Handle, func() { r.ledger.Acknowledged(record.Name, record.UID) })
 		} else {
-			r.loop.held.drop(known.receipt.Handle)
+			r.inFlight.Forget(known.receipt.Handle)
 		}
 	case job.Failed:
 		r.failed(record, known, newest, seen)
 	}
 }
 
-// take takes over a receipt if it is of a later receive: an earlier operator, or a cache that is behind, may show an older one.
-func (k *kept) take(receipt job.Receipt, h *held) bool {
-	if !receipt.Later(k.receipt) {
+// replace takes over a receipt if it is of a later receive: an earlier operator, or a cache that is behind, may show an older
+// one.
+func (r *receipts) replace(known *holder, receipt job.Receipt) bool {
+	if !receipt.Later(known.receipt) {
 		return false
 	}
-	h.drop(k.receipt.Handle)
-	k.receipt = receipt
+	r.inFlight.Forget(known.receipt.Handle)
+	known.receipt = receipt
 	return true
 }
 
 // failed gives a message back for the next attempt.
-func (r *receipts) failed(record job.Record, known *kept, newest, seen bool) {
-	since := max(r.loop.deps.Clock.Since(record.Finished), 0)
-	if !newest || !seen && since > r.loop.settings.Load().visibility() {
+func (r *receipts) failed(record job.Record, known *holder, newest, seen bool) {
+	since := max(r.clock.Since(record.Finished), 0)
+	if !newest || !seen && since > r.visibility() {
 		// The next attempt has the message, or it has come back by itself.
-		r.loop.held.drop(known.receipt.Handle)
+		r.inFlight.Forget(known.receipt.Handle)
 		return
 	}
 	delay := retryDelay(known.receipt.Count)
-	r.loop.giveBack(known.receipt.Handle, max(delay-since, 0).Round(time.Second))
+	r.inFlight.Return(known.receipt.Handle, max(delay-since, 0).Round(time.Second))
 }
 
-// lost implements keeper.
-func (r *receipts) lost(name string) {
+// Gone implements ledger.Watcher.
+func (r *receipts) Gone(name string) {
 	known, ok := r.byName[name]
 	if !ok {
 		return
@@ -90,40 +95,22 @@ func (r *receipts) lost(name string) {
 	delete(r.byName, name)
 	switch known.state {
 	case job.Active:
-		r.loop.giveBack(known.receipt.Handle, known.grace)
+		r.inFlight.Return(known.receipt.Handle, known.grace)
 	case "":
-		r.loop.giveBack(known.receipt.Handle, corev1.DefaultTerminationGracePeriodSeconds*time.Second)
+		r.inFlight.Return(known.receipt.Handle, corev1.DefaultTerminationGracePeriodSeconds*time.Second)
 	}
 }
 
-// keep implements keeper.
-func (r *receipts) keep(name string, receipt job.Receipt) {
+// Created implements ledger.Watcher.
+func (r *receipts) Created(name string, receipt job.Receipt) {
 	known, ok := r.byName[name]
 	if !ok {
-		known = &kept{receipt: receipt}
+		known = &holder{receipt: receipt}
 		r.byName[name] = known
 	}
-	known.take(receipt, r.loop.held)
+	r.replace(known, receipt)
 	if receipt.Handle != known.receipt.Handle {
-		r.loop.held.drop(receipt.Handle)
+		r.inFlight.Forget(receipt.Handle)
 	}
-	r.loop.held.keep(known.receipt.Handle, known.receipt.Time)
-}
-
-// finished has the message of a succeeded Job deleted.
-func (l *Loop) finished(record job.Record, receiptHandle string) {
-	l.disposals.add(disposal{
-		receiptHandle: receiptHandle, visibleAfter: deletion, succeeded: true,
-		deleted: func() { l.ledger.Acknowledged(record.Name, record.UID) },
-	})
-}
-
-// patchReceipt writes a message's receipt onto the Job that answers for it, unless somebody else changed the Job since it was
-// read: it may bear a later one by now.
-func (l *Loop) patchReceipt(existing *batchv1.Job, receipt job.Receipt) error {
-	ctx, cancel := l.request()
-	defer cancel()
-	changed := existing.DeepCopy()
-	maps.Copy(changed.Annotations, receipt.Annotations())
-	return l.deps.Client.Patch(ctx, changed, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{}))
+	r.inFlight.Hide(known.receipt.Handle, known.receipt.Time)
 }

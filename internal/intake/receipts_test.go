@@ -11,6 +11,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -179,15 +180,15 @@ func TestAnEarlierReceiveLeavesTheReceiptAlone(t *testing.T) {
 		earlier := job.RecordedReceipt(b.job(name))
 		for _, tc := range []struct {
 			count int
-			want  Action
-		}{{earlier.Count, Leave}, {earlier.Count + 7, Keep}} {
-			count, want := tc.count, tc.want
+			later bool
+		}{{earlier.Count, false}, {earlier.Count + 7, true}} {
+			count, later := tc.count, tc.later
 			message := &queue.Message{ID: "message-a", Body: "a", ReceiptHandle: "another", ReceiveCount: count, ReceivedTime: earlier.Time.Add(-time.Minute)}
-			verdict := b.loop.complete(name, job.Lineage{Root: "message-a", Attempt: 1}, message)
-			if verdict.Action != want {
-				t.Errorf("a receive of count %d: verdict %d, want %d", count, verdict.Action, want)
+			record, err := b.loop.creator.Adopt(job.Record{Name: name, Lineage: job.Lineage{Root: "message-a", Attempt: 1}}, message)
+			if err != nil || (record.Receipt.Handle == "another") != later {
+				t.Errorf("a receive of count %d: got %+v, %v, want the later receipt: %t", count, record.Receipt, err, later)
 			}
-			if got := job.RecordedReceipt(b.job(name)); got.Count != max(count, earlier.Count) || (got.Handle == "another") != (want == Keep) {
+			if got := job.RecordedReceipt(b.job(name)); got.Count != max(count, earlier.Count) || (got.Handle == "another") != later {
 				t.Errorf("after a receive of count %d the Job bears %+v", count, got)
 			}
 			earlier = job.RecordedReceipt(b.job(name))
@@ -349,7 +350,7 @@ func TestASuccessIsAcknowledgedThoughTheBindingIsGone(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
 		b.queue.send("a")
 		time.Sleep(time.Second)
-		b.loop.gone.Store(true)
+		b.loop.disown()
 		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
 		time.Sleep(time.Second)
 		b.want(0, 1, 1)
@@ -366,7 +367,7 @@ func TestAnAttemptAfterOneThatWasNotSeen(t *testing.T) {
 		time.Sleep(time.Second)
 		b.end()
 		b.conclude(b.attempt("a", 1), batchv1.JobFailed)
-		b.ledgers = NewLedgers(b.clock)
+		b.ledgers = ledger.NewSet(b.clock)
 		b.start(b.queue)
 		time.Sleep(3 * time.Minute)
 		b.job(b.attempt("a", 2))

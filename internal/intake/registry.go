@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -27,25 +26,23 @@ type Registry struct {
 	closed  bool
 }
 
-// identity is what a loop cannot change.
-type identity struct {
+// target is what a loop works for and cannot change.
+type target struct {
 	uid     types.UID
 	address queue.Address
 }
 
 type running struct {
-	identity identity
-	loop     *Loop
-	stop     context.CancelCauseFunc
-	done     chan struct{}
+	target target
+	loop   *Loop
+	stop   context.CancelFunc
+	done   chan struct{}
 }
 
-// end tells the loop to end. That its binding is gone counts also where it was told to end for another reason before.
-func (r *running) end(cause error) {
-	if errors.Is(cause, ErrBindingGone) {
-		r.loop.gone.Store(true)
-	}
-	r.stop(cause)
+// disown stops the loop of a binding that was deleted, also where it was told to stop before.
+func (r *running) disown() {
+	r.loop.disown()
+	r.stop()
 }
 
 // NewRegistry makes an empty registry.
@@ -60,7 +57,7 @@ func (r *Registry) Start(ctx context.Context) error {
 	r.closed = true
 	var ending []*running
 	for _, each := range r.running {
-		each.end(ErrStopping)
+		each.stop()
 		ending = append(ending, each)
 	}
 	r.mu.Unlock()
@@ -77,25 +74,24 @@ func (r *Registry) Start(ctx context.Context) error {
 func (r *Registry) NeedLeaderElection() bool { return true }
 
 // Ensure has a loop run with these settings and returns its report, and the queue where it is open. Where the loop of
-// another identity still runs, that is stopped, and changed is called when it has ended.
+// another target still runs, that is stopped, and changed is called when it has ended.
 func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queue.Queue) {
 	key := client.ObjectKeyFromObject(settings.Binding)
-	wanted := identity{
+	wanted := target{
 		uid:     settings.Binding.UID,
 		address: queue.Address{URL: settings.Binding.Spec.Queue.URL, Region: settings.Binding.Spec.Queue.Region, Credentials: settings.Credentials},
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if current, ok := r.running[key]; ok {
-		if current.identity == wanted {
+		if current.target == wanted {
 			current.loop.update(settings)
 			return current.loop.report.snapshot(), current.loop.queue
 		}
-		cause := ErrQueueChanged
-		if current.identity.uid != wanted.uid {
-			cause = ErrBindingGone
+		if current.target.uid != wanted.uid {
+			current.disown()
 		}
-		current.end(cause)
+		current.stop()
 		return Report{}, nil
 	}
 	if r.closed {
@@ -106,13 +102,13 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 		return Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: events.Truncate(err.Error())}, nil
 	}
 
-	stopping, stop := context.WithCancelCause(context.Background())
+	stopping, stop := context.WithCancel(context.Background())
 	loop := newLoop(stopping, r.deps, r.log.WithValues("QueueBinding", key), settings, opened, func() { r.changed(key) })
-	started := &running{identity: wanted, loop: loop, stop: stop, done: make(chan struct{})}
+	started := &running{target: wanted, loop: loop, stop: stop, done: make(chan struct{})}
 	r.running[key] = started
 	go func() {
 		loop.run()
-		stop(nil)
+		stop()
 		r.mu.Lock()
 		delete(r.running, key)
 		r.mu.Unlock()
@@ -122,13 +118,13 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	return Report{}, opened
 }
 
-// Gone stops the loop of a binding that was deleted, at once: whoever hears of it first says so. The UID keeps it off the
-// loop of another binding of the same name.
+// Gone stops the loop of a binding that was deleted, at once: whoever hears of it first says so. Messages are given back and
+// none is deleted. The UID keeps it off the loop of another binding of the same name; an empty one stands for any.
 func (r *Registry) Gone(key types.NamespacedName, uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if current, ok := r.running[key]; ok && current.identity.uid == uid {
-		current.end(ErrBindingGone)
+	if current, ok := r.running[key]; ok && (uid == "" || current.target.uid == uid) {
+		current.disown()
 	}
 }
 
@@ -142,9 +138,6 @@ func (r *Registry) Suspicions(key types.NamespacedName) int {
 	return 0
 }
 
-// ErrHandedOver is why a loop is stopped whose binding is another operator's from now on.
-var ErrHandedOver = errors.New("the binding is another operator's")
-
 // HandOver stops the loop of a binding that is another operator's from now on, if there is one. What still arrives in its
 // open poll is given back, as the slots are the other's to give by then; what is being created is finished, and the other
 // finds it.
@@ -155,16 +148,16 @@ func (r *Registry) HandOver(key types.NamespacedName) {
 		settings := *current.loop.settings.Load()
 		settings.Paused = true
 		current.loop.update(&settings)
-		current.end(ErrHandedOver)
+		current.stop()
 	}
 }
 
-// Stop stops the loop of a binding, if there is one, for ErrBindingGone or ErrQueueChanged. It does not wait: a loop that is
+// Stop stops the loop of a binding, if there is one; it finishes the messages that it has. Stop does not wait: a loop that is
 // wanted again starts after its end.
-func (r *Registry) Stop(key types.NamespacedName, cause error) {
+func (r *Registry) Stop(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if current, ok := r.running[key]; ok {
-		current.end(cause)
+		current.stop()
 	}
 }

@@ -27,7 +27,7 @@ func (o *only) Open(context.Context, queue.Address) (queue.Queue, error) {
 func registered(t *testing.T, test func(*bench, *Registry, *only, types.NamespacedName)) {
 	t.Helper()
 	run(t, nil, func(b *bench) {
-		b.stop(ErrStopping)
+		b.stop()
 		<-b.done
 		opener := &only{queue: b.queue}
 		registry := NewRegistry(b.loop.deps, opener, logr.Discard(), func(types.NamespacedName) {})

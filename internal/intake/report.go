@@ -10,12 +10,12 @@ import (
 
 // Report is what a loop has to tell about itself.
 type Report struct {
-	// QueueHeard is whether the queue answered or failed yet.
+	// QueueHeard reports whether the queue answered or failed yet.
 	QueueHeard bool
 	// QueueReason and QueueMessage say why the queue cannot be used; they are empty where it can.
 	QueueReason, QueueMessage string
-	// Settings is what the queue last said of itself, nil at first.
-	Settings *queue.Settings
+	// Stats is what the queue last said of itself, nil at first.
+	Stats *queue.Stats
 	// BlockedReason and BlockedMessage say why no Jobs can be created; they are empty where they can.
 	BlockedReason, BlockedMessage string
 	// Suspicions is how often several messages in a row were rejected, which may be the template's fault.
@@ -30,7 +30,7 @@ type reporter struct {
 
 	mu     sync.Mutex
 	report Report
-	// receives is what receives say of the queue. It outweighs what the question for numbers says, as an identity may
+	// receives is what receives say of the queue. It outweighs what the question for statistics says, as an identity may
 	// be allowed the one and not the other.
 	receives receives
 }
@@ -77,17 +77,17 @@ func (r *reporter) receiveFailed(err error) {
 	})
 }
 
-// asked takes in the answer to the question for the queue's numbers. polling is whether receives are being tried.
-func (r *reporter) asked(settings queue.Settings, err error, polling bool) {
+// polled takes in the answer to the question for the queue's statistics. receiving reports whether receives are being tried.
+func (r *reporter) polled(stats queue.Stats, err error, receiving bool) {
 	r.set(func(report *Report) bool {
 		changed := false
-		if err == nil && (report.Settings == nil || !equalSettings(*report.Settings, settings)) {
-			report.Settings = &settings
+		if err == nil && (report.Stats == nil || !equalStats(*report.Stats, stats)) {
+			report.Stats = &stats
 			changed = true
 		}
 		switch {
-		case polling && r.receives == failing, polling && r.receives == answered && err != nil:
-		case r.receives == answered && queue.ReasonOf(err) == queue.AccessDenied: // for the numbers, not for the messages
+		case receiving && r.receives == failing, receiving && r.receives == answered && err != nil:
+		case r.receives == answered && queue.ReasonOf(err) == queue.AccessDenied: // for the statistics, not for the messages
 		case err != nil:
 			changed = report.queueFailed(err) || changed
 		default:
@@ -114,7 +114,7 @@ func (r *Report) queueAnswered() bool {
 	return true
 }
 
-func equalSettings(a, b queue.Settings) bool {
+func equalStats(a, b queue.Stats) bool {
 	aDead, bDead := a.DeadLetterMessages, b.DeadLetterMessages
 	a.DeadLetterMessages, b.DeadLetterMessages = nil, nil
 	return a == b && (aDead == nil) == (bDead == nil) && (aDead == nil || *aDead == *bDead)
@@ -135,7 +135,7 @@ func (r *reporter) blocked(reason, message string) {
 func (r *reporter) rejected(rejection v1alpha1.Rejection, n int64) {
 	r.set(func(report *Report) bool {
 		report.LastRejection = &rejection
-		if n%suspicious == 0 {
+		if n%templateSuspect == 0 {
 			report.Suspicions++
 		}
 		return true

@@ -14,10 +14,10 @@ type History struct {
 	jobs   map[string]*entry
 	byRoot map[string][]*entry // the attempts at a message
 
-	active, pending         int
-	succeeded, failed, kept ordered
-	requeued, superseded    ordered
-	lastCreated             time.Time
+	active, pending                  int
+	succeeded, failed, failedOnQueue ordered
+	requeued, superseded             ordered
+	lastCreated                      time.Time
 }
 
 // entry is a Job and the list that it is in; nil where it is active.
@@ -122,8 +122,8 @@ func (h *History) Succeeded() []*Record { return h.succeeded }
 // Failed are those that have, without those that were requeued or superseded.
 func (h *History) Failed() []*Record { return h.failed }
 
-// Kept are those of the failed ones whose messages stayed on the queue.
-func (h *History) Kept() []*Record { return h.kept }
+// FailedOnQueue are those of the failed ones whose messages stayed on the queue.
+func (h *History) FailedOnQueue() []*Record { return h.failedOnQueue }
 
 // Requeued are failed ones whose message was sent again and whose next attempt is not there yet.
 func (h *History) Requeued() []*Record { return h.requeued }
@@ -142,7 +142,7 @@ func (h *History) listFor(e *entry) *ordered {
 		return nil
 	case e.State == Succeeded:
 		return &h.succeeded
-	case !e.KeepsMessage() && h.isFollowed(e):
+	case !e.MessageOnQueue() && h.isFollowed(e):
 		return &h.superseded
 	case e.Requeued:
 		return &h.requeued
@@ -173,8 +173,8 @@ func (h *History) file(e *entry, list *ordered) {
 		return
 	}
 	list.add(&e.Record)
-	if list == &h.failed && e.KeepsMessage() {
-		h.kept.add(&e.Record)
+	if list == &h.failed && e.MessageOnQueue() {
+		h.failedOnQueue.add(&e.Record)
 	}
 }
 
@@ -184,8 +184,8 @@ func (h *History) unfile(e *entry) {
 		return
 	}
 	e.list.remove(&e.Record)
-	if e.list == &h.failed && e.KeepsMessage() {
-		h.kept.remove(&e.Record)
+	if e.list == &h.failed && e.MessageOnQueue() {
+		h.failedOnQueue.remove(&e.Record)
 	}
 }
 

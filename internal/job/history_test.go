@@ -53,7 +53,7 @@ func aRecord(random *rand.Rand) Record {
 }
 
 func told(h *History) string {
-	return fmt.Sprint(h.Len(), h.Active(), h.Pending(), namesOf(h.Succeeded()), namesOf(h.Failed()), namesOf(h.Kept()), namesOf(h.Requeued()), namesOf(h.Superseded()))
+	return fmt.Sprint(h.Len(), h.Active(), h.Pending(), namesOf(h.Succeeded()), namesOf(h.Failed()), namesOf(h.FailedOnQueue()), namesOf(h.Requeued()), namesOf(h.Superseded()))
 }
 
 func namesOf(records []*Record) []string {
@@ -81,13 +81,13 @@ func afresh(there map[string]Record) string {
 			}
 		case r.State == Succeeded:
 			succeeded = append(succeeded, &r)
-		case !r.KeepsMessage() && r.Lineage.Root != "" && newest[r.Lineage.Root] > r.Lineage.Attempt:
+		case !r.MessageOnQueue() && r.Lineage.Root != "" && newest[r.Lineage.Root] > r.Lineage.Attempt:
 			superseded = append(superseded, &r)
 		case r.Requeued:
 			requeued = append(requeued, &r)
 		default:
 			failed = append(failed, &r)
-			if r.KeepsMessage() {
+			if r.MessageOnQueue() {
 				kept = append(kept, &r)
 			}
 		}

@@ -93,8 +93,11 @@ func Observe(job *batchv1.Job) Record {
 	return record
 }
 
-// KeepsMessage is whether the Job is under OnJobSucceeded: its message leaves the queue once the Job has succeeded.
-func (r Record) KeepsMessage() bool { return !r.Receipt.IsZero() }
+// MessageOnQueue reports whether the Job is under OnJobSucceeded: its message stays on the queue until the Job has succeeded.
+func (r Record) MessageOnQueue() bool { return !r.Receipt.IsZero() }
+
+// IsFailedAttempt reports whether the Job has failed and its message, which stayed on the queue, is for the next attempt.
+func (r Record) IsFailedAttempt() bool { return r.MessageOnQueue() && r.State == Failed }
 
 func gracePeriod(job *batchv1.Job) time.Duration {
 	seconds := int64(corev1.DefaultTerminationGracePeriodSeconds)

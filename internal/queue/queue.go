@@ -47,8 +47,8 @@ type Outgoing struct {
 	DeduplicationID string
 }
 
-// Settings is what a queue says of itself.
-type Settings struct {
+// Stats is what a queue says of itself.
+type Stats struct {
 	VisibleMessages  int64
 	InFlightMessages int64
 	DelayedMessages  int64
@@ -77,8 +77,8 @@ type Queue interface {
 	// success. Where the queue has no such queue or that one serves other queues too, the error's reason is
 	// NoDeadLetterQueue or DeadLetterQueueShared.
 	Redrive(ctx context.Context) error
-	// Settings asks the queue for its numbers and policies.
-	Settings(ctx context.Context) (Settings, error)
+	// Stats asks the queue for its numbers of messages and its policies.
+	Stats(ctx context.Context) (Stats, error)
 }
 
 // Address is what is needed to open a queue.

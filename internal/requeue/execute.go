@@ -122,7 +122,7 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 		group.SetLimit(parallel)
 		for i := range failed {
 			record := job.Observe(&failed[i])
-			if record.KeepsMessage() {
+			if record.MessageOnQueue() {
 				redrive = true // its message is on the queue, or in the dead-letter queue
 				continue
 			}

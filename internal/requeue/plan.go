@@ -33,7 +33,7 @@ func Refusal(binding *v1alpha1.QueueBinding, asked *batchv1.Job) *v1alpha1.Reque
 			Message: "the Job succeeded; only failed Jobs can be requeued",
 		}
 	}
-	if record.KeepsMessage() {
+	if record.MessageOnQueue() {
 		return &v1alpha1.RequeueRefusal{
 			JobName: asked.Name, Reason: v1alpha1.RefusedMessageOnQueue,
 			Message: "the Job was created under acknowledge: OnJobSucceeded, so that its message is still on the queue and will be tried again, or is in the dead-letter queue: " +

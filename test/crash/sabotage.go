@@ -12,9 +12,10 @@ type Sabotage struct {
 }
 
 const (
+	creatorFile = "internal/creator/creator.go"
 	handleFile  = "internal/intake/handle.go"
-	ledgerFile  = "internal/intake/ledger.go"
 	lineageFile = "internal/job/lineage.go"
+	slotsFile   = "internal/ledger/slots.go"
 )
 
 // Sabotages are all that the matrix must find.
@@ -25,8 +26,8 @@ var Sabotages = []Sabotage{
 		Finds:    lost,
 		Edits: []rig.Edit{{
 			File: handleFile,
-			Old:  "		verdict := attempt()\n",
-			New:  "		l.queue.Delete(l.requests, []string{message.ReceiptHandle})\n		verdict := attempt()\n",
+			Old:  "		record, found, err := l.find(message, lineage)\n",
+			New:  "		l.queue.Delete(l.requests, []string{message.ReceiptHandle})\n		record, found, err := l.find(message, lineage)\n",
 		}},
 	},
 	{
@@ -44,9 +45,9 @@ var Sabotages = []Sabotage{
 		Scenario: "File delivery",
 		Finds:    stuck + "Job",
 		Edits: []rig.Edit{{
-			File: handleFile,
-			Old:  "	verdict := l.store(secrets, rendered.Name)\n",
-			New:  "	verdict := Verdict{Action: Acknowledge}\n",
+			File: creatorFile,
+			Old:  "	err := c.secrets.store(d.secrets, d.name)\n",
+			New:  "	var err error\n",
 		}},
 	},
 	{
@@ -55,8 +56,7 @@ var Sabotages = []Sabotage{
 		Scenario: "a batch of ten",
 		Finds:    limitPassed,
 		Edits: []rig.Edit{
-			{File: ledgerFile, Old: "	reserved := l.open + len(l.expected)\n", New: "	reserved := 0\n"},
-			{File: ledgerFile, Old: "l.jobs.Active()+l.open+len(l.expected) > limits.MaxActive", New: "l.jobs.Active() > limits.MaxActive"},
+			{File: slotsFile, Old: "{ return s.open + len(s.expected) }", New: "{ return 0 }"},
 		},
 	},
 }

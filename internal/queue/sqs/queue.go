@@ -239,7 +239,7 @@ func outgoing(attributes queue.Attributes) map[string]types.MessageAttributeValu
 }
 
 // Settings implements queue.Queue.
-func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
+func (q *sqsQueue) Stats(ctx context.Context) (queue.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	output, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
@@ -247,20 +247,20 @@ func (q *sqsQueue) Settings(ctx context.Context) (queue.Settings, error) {
 		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
 	if err != nil {
-		return queue.Settings{}, classify(err, queue.InvalidQueue)
+		return queue.Stats{}, classify(err, queue.InvalidQueue)
 	}
 	number := func(name types.QueueAttributeName) int64 {
 		n, _ := strconv.ParseInt(output.Attributes[string(name)], 10, 64) // absent is 0
 		return n
 	}
-	settings := queue.Settings{
+	settings := queue.Stats{
 		VisibleMessages:  number(types.QueueAttributeNameApproximateNumberOfMessages),
 		InFlightMessages: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
 		DelayedMessages:  number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
 		FIFO:             strings.HasSuffix(q.url, ".fifo"),
 	}
 	if settings.DeadLetterQueueARN, err = deadLetterTarget(output.Attributes); err != nil {
-		return queue.Settings{}, err
+		return queue.Stats{}, err
 	}
 	if settings.DeadLetterQueueARN != "" {
 		settings.DeadLetterMessages = q.deadLetterMessages(ctx, settings.DeadLetterQueueARN)

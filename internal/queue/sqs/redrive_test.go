@@ -113,7 +113,7 @@ func TestAMessageGoesToTheDeadLetterQueueAndBack(t *testing.T) {
 	if len(first) != 1 || len(received()) != 0 {
 		t.Fatal("want one receive, after which the message is in the dead-letter queue")
 	}
-	settings, err := q.Settings(t.Context())
+	settings, err := q.Stats(t.Context())
 	if err != nil || settings.DeadLetterMessages == nil || *settings.DeadLetterMessages != 1 {
 		t.Fatalf("%+v, %v: want one message in the dead-letter queue", settings, err)
 	}

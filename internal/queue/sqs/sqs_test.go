@@ -90,7 +90,7 @@ func TestAMessageThroughTheEmulator(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	settings, err := q.Settings(ctx)
+	settings, err := q.Stats(ctx)
 	if err != nil || settings.VisibleMessages != 12 || settings.FIFO || settings.DeadLetterQueueARN != "" {
 		t.Fatalf("got %+v and %v", settings, err)
 	}
@@ -123,7 +123,7 @@ func TestAMessageThroughTheEmulator(t *testing.T) {
 			t.Fatalf("delete %d: %v", i, err)
 		}
 	}
-	if settings, err = q.Settings(ctx); err != nil || settings.VisibleMessages != 0 || settings.InFlightMessages != 0 {
+	if settings, err = q.Stats(ctx); err != nil || settings.VisibleMessages != 0 || settings.InFlightMessages != 0 {
 		t.Fatalf("got %+v and %v", settings, err)
 	}
 }
@@ -160,7 +160,7 @@ func TestErrorsHaveAReason(t *testing.T) {
 				fmt.Fprintf(w, `{"__type": %q, "message": "words of SQS"}`, tc.code)
 			}))
 			defer server.Close()
-			_, err := at(t, server.URL, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").Settings(t.Context())
+			_, err := at(t, server.URL, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").Stats(t.Context())
 			if queue.ReasonOf(err) != tc.want || !strings.Contains(err.Error(), "words of SQS") {
 				t.Errorf("got %s, %v; want %s", queue.ReasonOf(err), err, tc.want)
 			}
@@ -177,8 +177,8 @@ func TestNoAnswerIsUnreachableAndReadsTheSameEachTime(t *testing.T) {
 	}))
 	defer server.Close()
 	q := at(t, server.URL, "https://sqs.eu-west-1.amazonaws.com/123456789012/a")
-	_, first := q.Settings(t.Context())
-	_, second := q.Settings(t.Context())
+	_, first := q.Stats(t.Context())
+	_, second := q.Stats(t.Context())
 	if queue.ReasonOf(first) != queue.Unreachable || first.Error() != second.Error() {
 		t.Errorf("got %v and %v", first, second)
 	}
@@ -278,17 +278,17 @@ func TestARoleIsAssumed(t *testing.T) {
 		return opened
 	}
 
-	if _, err := open(queue.Credentials{RoleARN: "arn:aws:iam::123456789012:role/pings", ExternalID: "queuebinding:batch/pings"}).Settings(t.Context()); err != nil {
+	if _, err := open(queue.Credentials{RoleARN: "arn:aws:iam::123456789012:role/pings", ExternalID: "queuebinding:batch/pings"}).Stats(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if asked.Get("ExternalId") != "queuebinding:batch/pings" || !strings.Contains(signed, "Credential=ASSUMED/") {
 		t.Errorf("STS was asked %v, SQS's request was signed by %s", asked, signed)
 	}
-	_, err := open(queue.Credentials{RoleARN: "arn:aws:iam::123456789012:role/refused"}).Settings(t.Context())
+	_, err := open(queue.Credentials{RoleARN: "arn:aws:iam::123456789012:role/refused"}).Stats(t.Context())
 	if queue.ReasonOf(err) != queue.CredentialsUnavailable || !strings.Contains(err.Error(), "role/refused: AccessDenied: not you") {
 		t.Errorf("got %s, %v", queue.ReasonOf(err), err)
 	}
-	if _, err := open(queue.Credentials{AccessKeyID: "KEYS", SecretAccessKey: "s"}).Settings(t.Context()); err != nil || !strings.Contains(signed, "Credential=KEYS/") {
+	if _, err := open(queue.Credentials{AccessKeyID: "KEYS", SecretAccessKey: "s"}).Stats(t.Context()); err != nil || !strings.Contains(signed, "Credential=KEYS/") {
 		t.Errorf("got %v, signed by %s", err, signed)
 	}
 }

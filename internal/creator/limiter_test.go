@@ -1,4 +1,4 @@
-package intake
+package creator
 
 import (
 	"slices"
@@ -9,16 +9,16 @@ import (
 )
 
 // A binding with one message must not wait for all that another has.
-func TestTurnsGoToWhoHasTheLeastUnderWay(t *testing.T) {
+func TestTheNextCreateGoesToTheBindingWithTheFewest(t *testing.T) {
 	synctest.Test(t, func(*testing.T) {
-		turns := NewTurns(3)
+		limiter := NewLimiter(3)
 		for range 3 {
-			turns.take("busy")
+			limiter.acquire("busy")
 		}
 		var order []types.UID
 		wait := func(binding types.UID) {
 			go func() {
-				turns.take(binding)
+				limiter.acquire(binding)
 				order = append(order, binding)
 			}()
 			synctest.Wait()
@@ -28,7 +28,7 @@ func TestTurnsGoToWhoHasTheLeastUnderWay(t *testing.T) {
 		wait("quiet")
 		wait("other")
 		give := func(binding types.UID) {
-			turns.give(binding)
+			limiter.release(binding)
 			synctest.Wait()
 		}
 		give("busy") // leaves it two under way, the others none
@@ -36,7 +36,7 @@ func TestTurnsGoToWhoHasTheLeastUnderWay(t *testing.T) {
 		give("quiet")
 		give("other")
 		if want := []types.UID{"quiet", "other", "busy", "busy"}; !slices.Equal(order, want) {
-			t.Errorf("got turns in the order %v, want %v", order, want)
+			t.Errorf("got limiter in the order %v, want %v", order, want)
 		}
 	})
 }
@@ -44,18 +44,18 @@ func TestTurnsGoToWhoHasTheLeastUnderWay(t *testing.T) {
 // A turn that nobody waits for must not be lost, or the operator creates ever fewer Jobs at a time.
 func TestTurnsComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := NewTurns(3)
+		limiter := NewLimiter(3)
 		for range 100 {
 			for _, binding := range []types.UID{"a", "b", "c", "d", "e", "f"} {
 				go func() {
-					turns.take(binding)
-					turns.give(binding)
+					limiter.acquire(binding)
+					limiter.release(binding)
 				}()
 			}
 		}
 		synctest.Wait()
-		if turns.free != 3 || len(turns.lines) != 0 || len(turns.underWay) != 0 {
-			t.Errorf("after all is done: got %d free, %d lines, under way %v; want 3, 0, none", turns.free, len(turns.lines), turns.underWay)
+		if limiter.free != 3 || len(limiter.queues) != 0 || len(limiter.underWay) != 0 {
+			t.Errorf("after all is done: got %d free, %d lines, under way %v; want 3, 0, none", limiter.free, len(limiter.queues), limiter.underWay)
 		}
 	})
 }

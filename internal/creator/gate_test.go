@@ -1,4 +1,4 @@
-package intake
+package creator
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+
+	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
 func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
@@ -32,7 +34,7 @@ func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 			t.Fatal("one tried at once")
 		}
 		first := <-tried
-		if first < firstRetry || first > 2*firstRetry {
+		if first < timer.FirstRetry || first > 2*timer.FirstRetry {
 			t.Errorf("the first try came after %s", first)
 		}
 		synctest.Wait()
@@ -41,7 +43,7 @@ func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 		}
 		g.refuse("QuotaExceeded", "")
 		second := <-tried
-		if second-first < 2*firstRetry {
+		if second-first < 2*timer.FirstRetry {
 			t.Errorf("the second try came %s after the first, no later than the first", second-first)
 		}
 		g.pass()
@@ -68,7 +70,7 @@ func TestTheWaitAtTheGateIsBounded(t *testing.T) {
 		if err := g.enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if waited := time.Since(start); waited > longestRetry*3/2 {
+		if waited := time.Since(start); waited > timer.LongestRetry*3/2 {
 			t.Errorf("waited %s", waited)
 		}
 	})
@@ -88,14 +90,4 @@ func TestAnAbandonedTryLetsAnotherOneTry(t *testing.T) {
 			t.Errorf("nobody may try any more: %v", err)
 		}
 	})
-}
-
-func TestRejectionDelay(t *testing.T) {
-	for receives, want := range map[int]time.Duration{
-		1: 30 * time.Second, 2: time.Minute, 3: 2 * time.Minute, 5: 8 * time.Minute, 6: 15 * time.Minute, 1000: 15 * time.Minute,
-	} {
-		if got := retryDelay(receives); got != want {
-			t.Errorf("at receive %d: got %s, want %s", receives, got, want)
-		}
-	}
 }

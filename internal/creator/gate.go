@@ -1,4 +1,4 @@
-package intake
+package creator
 
 import (
 	"context"
@@ -7,12 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
-)
 
-// backoff bounds for requests that fail through nobody's message.
-const (
-	firstRetry   = 500 * time.Millisecond
-	longestRetry = 30 * time.Second
+	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
 // gate lets creates pass while the API server takes them. Once it refuses, all wait, and one at a time tries again,
@@ -34,14 +30,10 @@ type gate struct {
 }
 
 func newGate(c clock.Clock, changed func(reason, message string)) *gate {
-	return &gate{clock: c, changed: changed, backoff: freshBackoff(), moved: make(chan struct{})}
+	return &gate{clock: c, changed: changed, backoff: timer.Backoff(), moved: make(chan struct{})}
 }
 
-func freshBackoff() wait.Backoff {
-	return wait.Backoff{Duration: firstRetry, Factor: 2, Jitter: 0.5, Steps: 64, Cap: longestRetry}
-}
-
-// isClosed is whether the last create was refused.
+// isClosed reports whether the last create was refused.
 func (g *gate) isClosed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,15 +62,15 @@ func (g *gate) enter(ctx context.Context) error {
 		g.mu.Unlock()
 
 		if delay <= 0 {
-			delay = longestRetry // somebody else is trying and will move the gate
+			delay = timer.LongestRetry // somebody else is trying and will move the gate
 		}
-		timer := g.clock.NewTimer(delay)
+		look := g.clock.NewTimer(delay)
 		select {
 		case <-ctx.Done():
 		case <-moved:
-		case <-timer.C():
+		case <-look.C():
 		}
-		timer.Stop()
+		look.Stop()
 		g.mu.Lock()
 		g.waiting--
 		g.mu.Unlock()
@@ -89,7 +81,7 @@ func (g *gate) enter(ctx context.Context) error {
 func (g *gate) pass() {
 	g.mu.Lock()
 	was := g.closed
-	g.closed, g.probing, g.backoff = false, false, freshBackoff()
+	g.closed, g.probing, g.backoff = false, false, timer.Backoff()
 	if was {
 		g.move()
 	}

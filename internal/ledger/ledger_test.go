@@ -1,4 +1,4 @@
-package intake
+package ledger
 
 import (
 	"sync"
@@ -8,6 +8,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	"pgregory.net/rapid"
 
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
@@ -23,17 +24,17 @@ func TestReserveStaysWithinEachLimit(t *testing.T) {
 		limits Limits
 		want   int
 	}{
-		"nothing yet":            {nil, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 3},
-		"more than a batch":      {nil, Limits{MaxActive: 30, MaxPending: -1, MaxFailed: -1}, 10},
-		"active Jobs":            {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 1},
-		"over the limit":         {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 1, MaxPending: -1, MaxFailed: -1}, 0},
-		"finished Jobs":          {[]job.Record{{Name: "a", State: job.Succeeded}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 3, MaxPending: -1, MaxFailed: -1}, 3},
-		"paused":                 {nil, Limits{MaxActive: 0, MaxPending: -1, MaxFailed: -1}, 0},
-		"pending Jobs":           {[]job.Record{anActive("a")}, Limits{MaxActive: 10, MaxPending: 2, MaxFailed: -1}, 1},
-		"running Jobs":           {[]job.Record{{Name: "a", State: job.Active}}, Limits{MaxActive: 10, MaxPending: 2, MaxFailed: -1}, 2},
-		"below the failed limit": {[]job.Record{{Name: "a", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 10},
-		"at the failed limit":    {[]job.Record{{Name: "a", State: job.Failed}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 0},
-		"requeued Jobs":          {[]job.Record{{Name: "a", State: job.Failed, Requeued: true}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, MaxFailed: 2}, 10},
+		"nothing yet":            {nil, Limits{MaxActive: 3, MaxPending: -1, KeepFailed: 1000}, 3},
+		"more than a batch":      {nil, Limits{MaxActive: 30, MaxPending: -1, KeepFailed: 1000}, 10},
+		"active Jobs":            {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 3, MaxPending: -1, KeepFailed: 1000}, 1},
+		"over the limit":         {[]job.Record{anActive("a"), anActive("b")}, Limits{MaxActive: 1, MaxPending: -1, KeepFailed: 1000}, 0},
+		"finished Jobs":          {[]job.Record{{Name: "a", State: job.Succeeded}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 3, MaxPending: -1, KeepFailed: 1000}, 3},
+		"paused":                 {nil, Limits{MaxActive: 0, MaxPending: -1, KeepFailed: 1000}, 0},
+		"pending Jobs":           {[]job.Record{anActive("a")}, Limits{MaxActive: 10, MaxPending: 2, KeepFailed: 1000}, 1},
+		"running Jobs":           {[]job.Record{{Name: "a", State: job.Active}}, Limits{MaxActive: 10, MaxPending: 2, KeepFailed: 1000}, 2},
+		"below the failed limit": {[]job.Record{{Name: "a", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 10},
+		"at the failed limit":    {[]job.Record{{Name: "a", State: job.Failed}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 0},
+		"requeued Jobs":          {[]job.Record{{Name: "a", State: job.Failed, Requeued: true}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ledger := newTestLedger()
@@ -51,7 +52,7 @@ func TestReserveStaysWithinEachLimit(t *testing.T) {
 func TestTheLimitHoldsForAnyOrderOfEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 5).Draw(t, "limit")
-		limits := Limits{MaxActive: limit, MaxPending: -1, MaxFailed: -1}
+		limits := Limits{MaxActive: limit, MaxPending: -1, KeepFailed: 1000}
 		ledger := newTestLedger()
 		exist := map[string]bool{} // by name, whether the ledger has seen it
 		open, next := 0, 0
@@ -132,12 +133,12 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestLedgersKeepNothingOfABindingThatIsGone(t *testing.T) {
-	ledgers := NewLedgers(testingclock.NewFakeClock(time.Unix(1000, 0)))
-	ledgers.attach("u", func() {})
+func TestTheSetKeepsNothingOfABindingThatIsGone(t *testing.T) {
+	ledgers := NewSet(testingclock.NewFakeClock(time.Unix(1000, 0)))
+	ledgers.Attach("u", func() {})
 	ledgers.Observe("u", anActive("a"))
 	var group sync.WaitGroup
-	group.Go(func() { ledgers.detach("u") })
+	group.Go(func() { ledgers.Detach("u") })
 	group.Go(func() { ledgers.Forget("u", "a", "") })
 	group.Wait()
 	if n := len(ledgers.byUID); n != 0 {
@@ -151,10 +152,10 @@ func TestTheFailedJobsLimit(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		ledger.Observe(job.Record{Name: name, State: job.Failed, Receipt: job.Receipt{Handle: name}})
 	}
-	for all, want := range map[bool]int{false: 1, true: 0} {
-		got := ledger.Reserve(1, Limits{MaxActive: 1, MaxPending: -1, MaxFailed: 2, CountAllFailed: all})
+	for policy, want := range map[v1alpha1.FailedJobsPolicy]int{"": 1, v1alpha1.PauseAtFailedJobsLimit: 0, v1alpha1.DeleteOldestFailedJobs: 1} {
+		got := ledger.Reserve(1, Limits{MaxActive: 1, MaxPending: -1, KeepFailed: 2, failedPolicy: policy})
 		if ledger.Return(got); got != want {
-			t.Errorf("counting all: %t: %d slots, want %d", all, got, want)
+			t.Errorf("policy %q: %d slots, want %d", policy, got, want)
 		}
 	}
 }

@@ -1,0 +1,274 @@
+// Package creator makes the Job of a message exist, and the Secrets that hold it, exactly once: whatever the API server
+// answers, whichever answer is lost, whoever is at it too. It creates, and patches who owns a Secret and which receipt a Job
+// bears; it never changes a Job's spec and never deletes a Job. What becomes of the message is the intake's to decide.
+package creator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-logr/logr"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// Options are what a Creator needs.
+type Options struct {
+	// Client writes; Reader reads from the API server itself.
+	Client client.Client
+	Reader client.Reader
+	Clock  clock.WithDelayedExecution
+	Log    logr.Logger
+	// Limiter bounds the objects that are created at a time, over all bindings.
+	Limiter *Limiter
+	// Ledger holds the slots of the Jobs.
+	Ledger *ledger.Ledger
+	// Binding and UID name the binding whose Jobs are created.
+	Binding types.NamespacedName
+	UID     types.UID
+	// Wanted reports whether Jobs may still be created for messages that were received.
+	Wanted func() bool
+	// Created, where it is set, is called for each Job that was created.
+	Created func()
+	// Blocked is called when the API server takes no Jobs, with one of the reasons of Ready and with words, and with two empty
+	// strings when it takes them again.
+	Blocked func(reason, message string)
+}
+
+// Creator makes the Jobs of one binding. Its methods may be called from several goroutines.
+type Creator struct {
+	stop     context.Context
+	requests *requests
+	secrets  *secrets
+	gate     *gate
+	ledger   *ledger.Ledger
+	log      logr.Logger
+	uid      types.UID
+	wanted   func() bool
+	created  func()
+}
+
+// New makes a Creator. Once stop ends it waits for the API server no more, but finishes what it does until ctx ends.
+func New(ctx, stop context.Context, o Options) *Creator {
+	requests := &requests{
+		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, places: make(chan struct{}, parallelCreates),
+		namespace: o.Binding.Namespace, uid: o.UID,
+	}
+	return &Creator{
+		stop:     stop,
+		requests: requests,
+		secrets:  &secrets{requests: requests, log: o.Log, uid: o.UID},
+		gate:     newGate(o.Clock, o.Blocked),
+		ledger:   o.Ledger,
+		log:      o.Log,
+		uid:      o.UID,
+		wanted:   o.Wanted,
+		created:  o.Created,
+	}
+}
+
+// IsBlocked reports whether the API server took no Job when it was last asked.
+func (c *Creator) IsBlocked() bool { return c.gate.isClosed() }
+
+// delivery is a message on its way into a Job.
+type delivery struct {
+	name    string
+	lineage job.Lineage
+	message *queue.Message
+	// rendered is the Job to create, with its Secrets. It is nil where the Job was seen before; else the Job's name has a slot.
+	rendered *batchv1.Job
+	secrets  []*corev1.Secret
+}
+
+// Create makes a Job that was rendered for a message exist, and returns what answers for the message: that Job, or the one
+// that had been created for it before. The Job's name must have a slot assigned, which Create sees to. Its errors are those
+// of deliver.
+func (c *Creator) Create(rendered *batchv1.Job, secrets []*corev1.Secret, lineage job.Lineage, message *queue.Message) (job.Record, error) {
+	return c.deliver(&delivery{name: rendered.Name, lineage: lineage, message: message, rendered: rendered, secrets: secrets})
+}
+
+// Adopt has a Job that was seen answer for a message that was received again: it gets the Secrets that it misses, and under
+// OnJobSucceeded the new receipt. It returns what became of the Job. Its errors are those of deliver.
+func (c *Creator) Adopt(existing job.Record, message *queue.Message) (job.Record, error) {
+	record, err := c.deliver(&delivery{name: existing.Name, lineage: existing.Lineage, message: message})
+	if errors.Is(err, ErrGone) {
+		return existing, err
+	}
+	return record, err
+}
+
+// deliver makes attempts until one is final. It returns ErrNotWanted where the message is not to become a Job any more,
+// ErrGone with the record of a Job that was there and is gone, a *job.RejectionError where this Job will never be accepted.
+// A record that bears an earlier or later receipt than the message's has another receive of it.
+func (c *Creator) deliver(d *delivery) (job.Record, error) {
+	for attempted := false; ; attempted = true {
+		if !c.enter(d) {
+			c.settle(d, attempted, job.Record{}, ErrNotWanted)
+			return job.Record{}, ErrNotWanted
+		}
+		record, err := c.attempt(d)
+		if blocked, ok := errors.AsType[*BlockedError](err); ok {
+			c.log.Info("Could not create a Job; the message is kept", "messageID", d.message.ID, "job", d.name, "reason", blocked.Reason, "cause", blocked.Error())
+			c.gate.refuse(blocked.Reason, blocked.Error())
+			continue
+		}
+		c.gate.pass()
+		if apierrors.IsNotFound(err) {
+			continue // the Job existed a moment ago, and does not any more
+		}
+		c.settle(d, true, record, err)
+		return record, err
+	}
+}
+
+// enter waits until an attempt may be made. It returns false where none is to be made any more: what would have to wait for the
+// API server ends with stop, and the binding may have no use for the message any more.
+func (c *Creator) enter(d *delivery) bool {
+	entered := c.gate.enter(c.stop) == nil
+	if !entered && c.gate.isClosed() || d.rendered != nil && !c.wanted() {
+		if entered {
+			c.gate.abandon()
+		}
+		return false
+	}
+	return true
+}
+
+// settle sees to the slot of a Job that was to be created. Where the Job may exist, it stays reserved until that is known.
+func (c *Creator) settle(d *delivery, attempted bool, record job.Record, err error) {
+	_, rejected := errors.AsType[*job.RejectionError](err)
+	switch {
+	case d.rendered == nil:
+	case err == nil && record.IsFailedAttempt():
+		c.ledger.Reopen(d.name)
+	case rejected || !attempted:
+		c.ledger.Cancel(d.name)
+	default:
+		c.ledger.Finish(d.name)
+	}
+}
+
+// attempt makes one attempt. A NotFound error says that the Job was there and is to be created anew.
+func (c *Creator) attempt(d *delivery) (job.Record, error) {
+	switch {
+	case d.rendered == nil:
+		record, err := c.complete(d)
+		if apierrors.IsNotFound(err) {
+			return job.Record{}, ErrGone
+		}
+		return record, err
+	case c.ledger.SeenMeanwhile(d.name):
+		// An attempt was made whose answer was lost. The Job may be gone again, and must not be made anew.
+		return c.confirm(d)
+	}
+	return c.create(d)
+}
+
+// create creates the Job, with its Secrets before it, or finds it.
+func (c *Creator) create(d *delivery) (job.Record, error) {
+	err := c.secrets.store(d.secrets, d.name)
+	if err == nil {
+		created := d.rendered.DeepCopy()
+		if err = c.requests.create(created); err == nil {
+			c.log.V(1).Info("Created a Job", "messageID", d.message.ID, "job", created.Name)
+			if c.created != nil {
+				c.created()
+			}
+			return job.Observe(created), c.secrets.handOver(d.secrets, created)
+		}
+	}
+	if apierrors.IsAlreadyExists(err) {
+		return c.complete(d)
+	}
+	if _, rejected := errors.AsType[*job.RejectionError](err); rejected {
+		return c.refused(d, err)
+	}
+	return job.Record{}, err
+}
+
+// refused is called where the API server does not accept a Job. It may have accepted it at an attempt whose answer was lost.
+func (c *Creator) refused(d *delivery, rejection error) (job.Record, error) {
+	switch _, err := c.requests.readJob(d.name); {
+	case apierrors.IsNotFound(err):
+		c.secrets.discard(d.secrets)
+		return job.Record{}, rejection
+	case err != nil:
+		return job.Record{}, err
+	}
+	return c.complete(d)
+}
+
+// complete is called where a Job by the name exists: it verifies that it is this message's and has its Secrets.
+func (c *Creator) complete(d *delivery) (job.Record, error) {
+	existing, err := c.requests.readJob(d.name)
+	if err != nil {
+		return job.Record{}, err
+	}
+	if job.Owner(existing) != c.uid {
+		return job.Record{}, nameTaken("a Job named %s exists and belongs to something else", d.name)
+	}
+	if recorded, ok := job.RecordedLineage(existing); ok && recorded != d.lineage {
+		return job.Record{}, nameTaken("the Job named %s is of another message", d.name)
+	}
+	if c.ledger.Seen(d.name) || job.Observe(existing).State != job.Active {
+		c.ledger.Free(d.name)
+	}
+	return c.answer(existing, d)
+}
+
+// confirm is called where a Job was seen after the answer to its creation was lost.
+func (c *Creator) confirm(d *delivery) (job.Record, error) {
+	existing, err := c.requests.readJob(d.name)
+	switch {
+	case apierrors.IsNotFound(err):
+		c.secrets.discard(d.secrets)
+		record := job.Observe(d.rendered)
+		if record.MessageOnQueue() {
+			return record, ErrGone
+		}
+		return record, nil // it has run, and its time is over
+	case err != nil:
+		return job.Record{}, err
+	}
+	return c.answer(existing, d)
+}
+
+// answer has a Job answer for a message, by the rule under which the Job was created.
+func (c *Creator) answer(existing *batchv1.Job, d *delivery) (job.Record, error) {
+	record := job.Observe(existing)
+	record.Lineage = d.lineage
+	if record.MessageOnQueue() && record.State != job.Active {
+		return record, nil
+	}
+	secrets, err := job.Secrets(existing, d.message)
+	if err == nil {
+		err = c.secrets.handOver(secrets, existing)
+	}
+	if err != nil || !record.MessageOnQueue() {
+		return record, err
+	}
+	receipt := job.ReceiptOf(d.message)
+	if !receipt.Later(record.Receipt) {
+		return record, nil
+	}
+	err = c.requests.patchReceipt(existing, receipt)
+	switch {
+	case apierrors.IsConflict(err): // the job controller is often at it too
+		return c.complete(d)
+	case apierrors.IsNotFound(err):
+		return record, ErrGone
+	case err != nil:
+		return record, err
+	}
+	c.log.V(1).Info("Received a message again whose Job runs", "messageID", d.message.ID, "job", existing.Name)
+	record.Receipt = receipt
+	return record, nil
+}

@@ -1,0 +1,84 @@
+// Package inflight looks after received messages for as long as they are in flight, as SQS says: received, and neither
+// deleted nor visible again. It keeps them hidden, deletes them and gives them back, ten to a request. It knows queues and
+// clocks; which message deserves what is decided elsewhere.
+package inflight
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+// Options are what Messages needs.
+type Options struct {
+	Queue queue.Queue
+	Clock clock.WithDelayedExecution
+	Log   logr.Logger
+	// FIFO reports whether the queue is one: SQS holds back what is behind a message in its group.
+	FIFO bool
+	// Visibility returns for how long messages are hidden at a time. It may change.
+	Visibility func() time.Duration
+	// Deleted, where it is set, is called for each message that was deleted.
+	Deleted func()
+}
+
+// Messages are the messages of one queue that are in flight. It may be used by several goroutines.
+type Messages struct {
+	extender *extender
+	releaser *releaser
+	cancel   context.CancelFunc
+}
+
+// New makes an empty set. Requests to the queue end with ctx at the latest.
+func New(ctx context.Context, o Options) *Messages {
+	requests, cancel := context.WithCancel(ctx)
+	extender := newExtender(requests, o)
+	return &Messages{extender: extender, releaser: newReleaser(requests, o, extender.forget), cancel: cancel}
+}
+
+// Received takes in messages that were hidden for visibility by a receive that began at a time. They stay hidden until they
+// are deleted, given back or forgotten.
+func (m *Messages) Received(messages []queue.Message, began time.Time, visibility time.Duration) {
+	m.extender.received(messages, began, visibility)
+}
+
+// Hide takes in a message of an earlier receive, which is hidden for nobody knows how long, and keeps it hidden. One that is
+// known already stays as it is.
+func (m *Messages) Hide(receiptHandle string, received time.Time) {
+	m.extender.hide(receiptHandle, received)
+}
+
+// Forget leaves a message alone: it becomes visible when its visibility timeout ends, unless somebody else sees to it.
+func (m *Messages) Forget(receiptHandle string) { m.extender.forget(receiptHandle) }
+
+// Delete deletes a message whose Job exists. Once ReturnUndone was called, the message is given back instead.
+func (m *Messages) Delete(receiptHandle string) {
+	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: never})
+}
+
+// DeleteDone deletes a message whose work is done, and calls deleted when it is.
+func (m *Messages) DeleteDone(receiptHandle string, deleted func()) {
+	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: never, done: true, deleted: deleted})
+}
+
+// Return makes a message visible to all, at once or after a delay.
+func (m *Messages) Return(receiptHandle string, after time.Duration) {
+	m.extender.forget(receiptHandle)
+	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: after})
+}
+
+// ReturnUndone has messages given back from now on instead of deleted, unless their work is done: their Jobs are going, and
+// the queue is the only place that they have left.
+func (m *Messages) ReturnUndone() { m.releaser.returnUndone.Store(true) }
+
+// Close carries out what was asked for and returns when that is done. What is asked for later is ignored, and no message is
+// kept hidden any more.
+func (m *Messages) Close() {
+	m.releaser.close()
+	m.cancel()
+	m.extender.timer.Stop()
+}
