@@ -20,6 +20,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
 // What a message costs, in requests: one create, and its share of two requests to SQS that ten share.
@@ -40,16 +41,14 @@ func TestRequestsPerMessage(t *testing.T) {
 					return create()
 				})
 				for i := range messages {
-					b.queue.send(fmt.Sprint(i))
+					b.queue.Put(fmt.Sprint(i))
 				}
 				time.Sleep(3 * time.Second) // before anything is extended
 				if names, _ := b.jobs(); len(names) != messages || writes.Load() != messages {
 					t.Errorf("%d messages became %d Jobs by %d creates", messages, len(names), writes.Load())
 				}
-				b.queue.mu.Lock()
-				defer b.queue.mu.Unlock()
-				if most := messages / 4; b.queue.requests > most {
-					t.Errorf("%d messages took %d requests to SQS, want at most %d", messages, b.queue.requests, most)
+				if most := messages / 4; b.queue.Counts().Requests > most {
+					t.Errorf("%d messages took %d requests to SQS, want at most %d", messages, b.queue.Counts().Requests, most)
 				}
 			})
 		})
@@ -89,7 +88,7 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	loop := newLoop(b.Context(), &Dependencies{
 		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32),
-	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &memory{}, func() {})
+	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1}

@@ -17,6 +17,7 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
 // inFiles has one message at a time, in files.
@@ -50,9 +51,9 @@ func (b *bench) whole() {
 
 // crash ends the loop as a kill does: nothing is given back.
 func (b *bench) crash() {
-	b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
+	b.queue.SetFault(queue.Errorf(queue.Unreachable, "no answer"))
 	b.end()
-	b.queue.setFault(nil)
+	b.queue.SetFault(nil)
 	b.setFault(nil)
 }
 
@@ -87,7 +88,7 @@ func TestAJobInFilesNeverWaitsForItsMessage(t *testing.T) {
 						}
 						return until(create, object)
 					})
-					b.queue.send("a")
+					b.queue.Put("a")
 					time.Sleep(time.Second)
 					b.crash()
 					b.start(b.queue)
@@ -98,7 +99,7 @@ func TestAJobInFilesNeverWaitsForItsMessage(t *testing.T) {
 					b.conclude(b.attempt("a", 1), batchv1.JobComplete)
 					time.Sleep(2 * time.Minute)
 					b.whole()
-					left, _ := b.queue.left()
+					left, _ := b.queue.Left()
 					if names, most := b.jobs(); left != 0 || len(names) != 1 || most != 1 {
 						t.Errorf("%d messages left, %d Jobs, made up to %d times; want 0, 1, 1", left, len(names), most)
 					}
@@ -119,13 +120,13 @@ func TestAMessageThatComesBackBringsItsJobTheSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, inFiles, func(b *bench) {
-				b.queue.send("a")
+				b.queue.Put("a")
 				time.Sleep(time.Second)
 				if err := change(b, b.secret()); err != nil {
 					t.Fatal(err)
 				}
 				b.crash()
-				b.queue.messages[0].deleted, b.queue.messages[0].visibleAt = false, time.Now()
+				b.queue.Change(func(m []*fake.Message) { m[0].Deleted, m[0].VisibleAt = false, time.Now() })
 				b.conclude(b.attempt("a", 1), batchv1.JobFailed) // or its slot would be taken
 				b.start(b.queue)
 				time.Sleep(time.Minute)
@@ -139,7 +140,7 @@ func TestAMessageThatComesBackBringsItsJobTheSecret(t *testing.T) {
 // What an earlier operator left is seen to at the start, though nothing is received.
 func TestSecretsAreClaimedWithoutTheirMessages(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		secret := b.secret()
 		secret.OwnerReferences = b.job(secret.Name).OwnerReferences
@@ -160,7 +161,7 @@ func TestAMessageIsGivenBackToAJobWithoutItsSecret(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.Message.Delivery = v1alpha1.DeliverFile
 	}, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		b.crash()
 		if err := b.client.Delete(t.Context(), b.secret()); err != nil {
@@ -178,7 +179,7 @@ func TestAMessageIsGivenBackToAJobWithoutItsSecret(t *testing.T) {
 func TestAStoredSecretNeedsNoQuota(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
 		b.setFault(refusing[*batchv1.Job](errQuota))
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		b.crash()
 		b.setFault(refusing[*corev1.Secret](errQuota))
@@ -201,7 +202,7 @@ func TestAMessageInTwoSecretsIsStoredWhole(t *testing.T) {
 			names = append(names, fmt.Sprintf("%T", object))
 			return create()
 		})
-		b.queue.messages = append(b.queue.messages, &stored{Message: queue.Message{ID: "message-a", Body: strings.Repeat("x", corev1.MaxSecretSize-1)}})
+		b.queue.PutMessage(queue.Message{ID: "message-a", Body: strings.Repeat("x", corev1.MaxSecretSize-1)})
 		time.Sleep(time.Minute)
 		b.want(0, 1, 1)
 		if want := []string{"*v1.Secret", "*v1.Secret", "*v1.Job"}; !slices.Equal(names, want) {
@@ -237,7 +238,7 @@ func TestASecretIsMadeItsJobsWhateverHappensToIt(t *testing.T) {
 					}
 					return err
 				})
-				b.queue.send("a")
+				b.queue.Put("a")
 				time.Sleep(100 * time.Millisecond)
 				b.whole() // within less than a backoff
 				time.Sleep(time.Second)
@@ -261,7 +262,7 @@ func TestARefusedJobThatExistsKeepsItsSecret(t *testing.T) {
 			}
 			return errors.Join(create(), apierrors.NewTimeoutError("no answer", 1))
 		})
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(10 * time.Second)
 		b.whole()
 		b.want(0, 1, 1)
@@ -272,7 +273,7 @@ func TestARefusedJobThatExistsKeepsItsSecret(t *testing.T) {
 func TestTheSecretOfARejectedMessageGoes(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
 		b.setFault(refusing[*batchv1.Job](errInvalid))
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		if b.secret() != nil {
 			t.Error("the Secret is still there")
@@ -294,7 +295,7 @@ func TestTheSecretOfAJobThatIsGoneGoes(t *testing.T) {
 			}
 			return err
 		})
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(10 * time.Second)
 		b.want(0, 1, 1)
 		if b.secret() != nil {
@@ -319,7 +320,7 @@ func TestASecretThatIsAJobsOutlivesARejection(t *testing.T) {
 			}
 			return errInvalid
 		})
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		if b.secret() == nil {
 			t.Error("the other's Secret was deleted")
@@ -330,7 +331,7 @@ func TestASecretThatIsAJobsOutlivesARejection(t *testing.T) {
 // A Job of a name was deleted, and its Secret is not collected yet.
 func TestNoJobIsCreatedBesideTheSecretOfADeletedOne(t *testing.T) {
 	run(t, func(b *v1alpha1.QueueBinding) { inFiles(b); onJobSucceeded(b) }, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		name := b.attempt("a", 1)
 		b.finish(name)
@@ -353,12 +354,12 @@ func TestAForeignSecretIsNotTaken(t *testing.T) {
 		if err := b.client.Create(t.Context(), foreign); err != nil {
 			t.Fatal(err)
 		}
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		time.Sleep(time.Minute)
 		if names, _ := b.jobs(); len(names) != 1 || names[0] != b.attempt("b", 1) || len(b.secret().OwnerReferences) != 0 {
 			t.Errorf("Jobs %v, Secret %v; want a Job for the other message only", names, b.secret())
 		}
-		if left, _ := b.queue.left(); left != 1 {
+		if left, _ := b.queue.Left(); left != 1 {
 			t.Errorf("%d messages left, want the one", left)
 		}
 	})

@@ -2,11 +2,9 @@ package intake
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
@@ -16,7 +14,7 @@ import (
 	clientevents "k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	clientfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -25,179 +23,13 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
-
-// memory is a queue whose time is the test's. It is for faults and for time; what SQS does is tested with the emulator.
-type memory struct {
-	// distance is how long each receive takes, whatever there is.
-	distance time.Duration
-
-	mu       sync.Mutex
-	messages []*stored
-	// fault, where there is one, is the answer to changes of visibility and deletions.
-	fault error
-	// most is the most messages that a receive asked for, impossible how often a visibility was asked for that SQS never gives.
-	most, impossible int
-	// receiving are the receives under way, mostReceiving the most that ever were.
-	receiving, mostReceiving int
-	// requests are the receives, deletions and changes of visibility so far.
-	requests int
-}
-
-type stored struct {
-	queue.Message
-	received  time.Time
-	visibleAt time.Time
-	deleted   bool
-}
-
-func (m *memory) send(bodies ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, body := range bodies {
-		m.messages = append(m.messages, &stored{Message: queue.Message{ID: "message-" + body, Body: body}})
-	}
-}
-
-func (m *memory) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
-	time.Sleep(m.begin(1))
-	defer m.begin(-1)
-	for deadline := time.Now().Add(wait); ; {
-		if messages := m.take(limit, visibility); len(messages) > 0 || !time.Now().Before(deadline) {
-			return messages, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (m *memory) setDistance(d time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.distance = d
-}
-
-func (m *memory) sideBySide() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.mostReceiving
-}
-
-// begin counts a receive and says how long it takes.
-func (m *memory) begin(receives int) time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.receiving += receives
-	if receives > 0 {
-		m.requests++
-	}
-	m.mostReceiving = max(m.mostReceiving, m.receiving)
-	return m.distance
-}
-
-func (m *memory) take(limit int, visibility time.Duration) []queue.Message {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.most = max(m.most, limit)
-	var taken []queue.Message
-	for _, s := range m.messages {
-		if len(taken) < limit && !s.deleted && !time.Now().Before(s.visibleAt) {
-			s.ReceiveCount++
-			s.ReceiptHandle = fmt.Sprintf("%s/%d", s.ID, s.ReceiveCount)
-			s.received, s.visibleAt = time.Now(), time.Now().Add(visibility)
-			taken = append(taken, s.Message)
-		}
-	}
-	return taken
-}
-
-func (m *memory) Delete(_ context.Context, handles []string) []error {
-	return m.each(handles, func(s *stored) error {
-		s.deleted = true
-		return nil
-	})
-}
-
-// ChangeVisibility refuses what SQS does: a message that is visible, and more than 12 hours since the receive.
-func (m *memory) ChangeVisibility(_ context.Context, handles []string, timeout time.Duration) []error {
-	return m.each(handles, func(s *stored) error {
-		until := time.Now().Add(timeout)
-		if timeout < 0 || until.After(s.received.Add(queue.MaxVisibilityTimeout)) {
-			m.impossible++
-		}
-		if s.deleted || !s.visibleAt.After(time.Now()) || until.After(s.received.Add(queue.MaxVisibilityTimeout)) {
-			return queue.Errorf(queue.ReceiptHandleInvalid, "not in flight, or for too long")
-		}
-		s.visibleAt = until
-		return nil
-	})
-}
-
-func (m *memory) each(handles []string, do func(*stored) error) []error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.requests += (len(handles) + queue.MaxBatch - 1) / queue.MaxBatch
-	errs := make([]error, len(handles))
-	for i, handle := range handles {
-		if errs[i] = m.fault; errs[i] != nil {
-			continue
-		}
-		errs[i] = queue.Errorf(queue.ReceiptHandleInvalid, "no such handle")
-		for _, s := range m.messages {
-			if s.ReceiptHandle == handle {
-				errs[i] = do(s)
-			}
-		}
-	}
-	return errs
-}
-
-func (m *memory) setFault(fault error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.fault = fault
-}
-
-func (m *memory) Send(context.Context, queue.Outgoing) error { return nil }
-
-func (m *memory) SendBatch(context.Context, []queue.Outgoing) []error { return nil }
-
-func (m *memory) Redrive(context.Context) error { return nil }
-
-func (m *memory) Stats(context.Context) (queue.Stats, error) { return queue.Stats{}, nil }
-
-// allHidden is whether no message is visible.
-func (m *memory) allHidden() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, s := range m.messages {
-		if !s.deleted && !s.visibleAt.After(time.Now()) {
-			return false
-		}
-	}
-	return true
-}
-
-// left are the messages that are not deleted, and the most often that one was received.
-func (m *memory) left() (left, receives int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, s := range m.messages {
-		if !s.deleted {
-			left++
-		}
-		receives = max(receives, s.ReceiveCount)
-	}
-	return left, receives
-}
 
 // bench runs one loop against an API server whose faults the test chooses.
 type bench struct {
 	t       *testing.T
-	queue   *memory
+	queue   *fake.Queue
 	loop    *Loop
 	ledgers *ledger.Set
 	clock   clock.WithDelayedExecution
@@ -243,8 +75,8 @@ func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.
 			t.Fatal(err)
 		}
 	}
-	b := &bench{t: t, queue: &memory{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c)}
-	b.client = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
+	b := &bench{t: t, queue: &fake.Queue{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c)}
+	b.client = clientfake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
 	b.binding = newTestBinding()
 	if change != nil {
 		change(b.binding)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
 var errQuota = apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, "x", errors.New("exceeded quota: jobs"))
@@ -26,16 +27,16 @@ func refused(func() error, client.Object) error { return errQuota }
 func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		b.setFault(refused)
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		time.Sleep(time.Second)
 		for range 3600 {
-			if !b.queue.allHidden() {
+			if !b.queue.AllHidden() {
 				t.Fatal("a message that is held became visible")
 			}
 			time.Sleep(time.Second)
 		}
-		b.queue.send("c")
-		if left, receives := b.queue.left(); left != 3 || receives != 1 {
+		b.queue.Put("c")
+		if left, receives := b.queue.Left(); left != 3 || receives != 1 {
 			t.Fatalf("%d messages left, received up to %d times; want 3, once", left, receives)
 		}
 		if report := b.loop.report.snapshot(); report.BlockedReason != v1alpha1.ReasonQuotaExceeded {
@@ -56,15 +57,15 @@ func TestAShorterVisibilityTimeoutIsKeptToo(t *testing.T) {
 		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Queue.VisibilityTimeoutSeconds = new(int32(3)) })
 		time.Sleep(queue.MaxWait + time.Second) // the poll that was open asked for the longer one
 		b.setFault(refused)
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		for range 7200 {
 			time.Sleep(time.Second)
-			if b.queue.messages[0].visibleAt.Before(time.Now()) {
+			if !b.queue.AllHidden() {
 				t.Fatal("a message that is held became visible")
 			}
 		}
-		if _, receives := b.queue.left(); receives != 1 {
+		if _, receives := b.queue.Left(); receives != 1 {
 			t.Errorf("received %d times", receives)
 		}
 	})
@@ -73,7 +74,7 @@ func TestAShorterVisibilityTimeoutIsKeptToo(t *testing.T) {
 func TestABindingThatWasSuspendedWhileRefusedGoesOnAfterwards(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		b.setFault(refused)
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		time.Sleep(time.Minute)
 		b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Suspend = true })
 		time.Sleep(time.Minute)
@@ -93,7 +94,7 @@ func TestASlowCreateKeepsItsSlot(t *testing.T) {
 			time.Sleep(29 * time.Second) // less than a request may take
 			return create()
 		})
-		b.queue.send("a", "b", "c", "d", "e")
+		b.queue.Put("a", "b", "c", "d", "e")
 		time.Sleep(5 * time.Minute)
 		if names, _ := b.jobs(); len(names) != 2 {
 			t.Errorf("%d Jobs with a limit of 2", len(names))
@@ -116,10 +117,10 @@ func TestAJobThatWasSeenIsNotMadeAgain(t *testing.T) {
 			b.finish(object.GetName())
 			return context.DeadlineExceeded
 		})
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(2 * time.Minute)
 		names, most := b.jobs()
-		if left, _ := b.queue.left(); len(names) != 1 || most != 1 || left != 0 {
+		if left, _ := b.queue.Left(); len(names) != 1 || most != 1 || left != 0 {
 			t.Errorf("%d Jobs, made up to %d times, %d messages left; want 1, once, none", len(names), most, left)
 		}
 	})
@@ -128,18 +129,16 @@ func TestAJobThatWasSeenIsNotMadeAgain(t *testing.T) {
 // P2: a message that comes back after its Job is gone is not run again.
 func TestAMessageThatComesBackIsRemembered(t *testing.T) {
 	run(t, nil, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Minute)
 		names, _ := b.jobs()
 		b.finish(names[0])
-		b.queue.mu.Lock()
-		b.queue.messages[0].deleted, b.queue.messages[0].visibleAt = false, time.Time{} // as if SQS had forgotten the delete
-		b.queue.mu.Unlock()
+		b.queue.Change(func(m []*fake.Message) { m[0].Deleted, m[0].VisibleAt = false, time.Time{} }) // as if SQS had forgotten the delete
 		time.Sleep(time.Minute)
 		if _, most := b.jobs(); most != 1 {
 			t.Errorf("made %d times", most)
 		}
-		if left, _ := b.queue.left(); left != 0 {
+		if left, _ := b.queue.Left(); left != 0 {
 			t.Errorf("%d messages left", left)
 		}
 	})
@@ -156,12 +155,12 @@ func TestNothingIsDeletedForABindingThatIsGone(t *testing.T) {
 				}
 				b.loop.disown()
 				b.stop()
-				b.queue.send("a", "b")
+				b.queue.Put("a", "b")
 				<-b.done
 				if names, _ := b.jobs(); len(names) != 0 {
 					t.Errorf("%d Jobs of a dead owner", len(names))
 				}
-				if left, _ := b.queue.left(); left != 2 {
+				if left, _ := b.queue.Left(); left != 2 {
 					t.Errorf("%d messages left, want 2", left)
 				}
 			})
@@ -174,10 +173,10 @@ func TestWhatTheLastPollBringsIsHandled(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		time.Sleep(time.Second)
 		b.stop()
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		<-b.done
 		names, _ := b.jobs()
-		if left, _ := b.queue.left(); len(names) != 2 || left != 0 {
+		if left, _ := b.queue.Left(); len(names) != 2 || left != 0 {
 			t.Errorf("%d Jobs and %d messages left, want 2 and none", len(names), left)
 		}
 	})
@@ -187,7 +186,7 @@ func TestWhatTheLastPollBringsIsHandled(t *testing.T) {
 func TestALoopEndsWhileTheAPIServerIsAway(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		b.setFault(refused)
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		time.Sleep(time.Minute)
 		began := time.Now()
 		b.stop()
@@ -195,13 +194,13 @@ func TestALoopEndsWhileTheAPIServerIsAway(t *testing.T) {
 		if took := time.Since(began); took > 45*time.Second {
 			t.Errorf("took %s", took)
 		}
-		b.queue.mu.Lock()
-		defer b.queue.mu.Unlock()
-		for _, message := range b.queue.messages {
-			if message.deleted || message.visibleAt.After(time.Now()) {
-				t.Errorf("%s was not given back", message.ID)
+		b.queue.Change(func(messages []*fake.Message) {
+			for _, message := range messages {
+				if message.Deleted || message.VisibleAt.After(time.Now()) {
+					t.Errorf("%s was not given back", message.ID)
+				}
 			}
-		}
+		})
 	})
 }
 
@@ -209,7 +208,7 @@ func TestALoopEndsWhileTheAPIServerIsAway(t *testing.T) {
 func TestARejectionIsToldInWholeSeconds(t *testing.T) {
 	run(t, nil, func(b *bench) {
 		time.Sleep(300 * time.Millisecond)
-		b.queue.send("a\x00b")
+		b.queue.Put("a\x00b")
 		time.Sleep(time.Second)
 		rejection := b.loop.report.snapshot().LastRejection
 		if rejection == nil || rejection.Time.Nanosecond() != 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
 func onJobSucceeded(b *v1alpha1.QueueBinding) {
@@ -23,7 +24,7 @@ func onJobSucceeded(b *v1alpha1.QueueBinding) {
 func (b *bench) stayHidden(d time.Duration) {
 	b.t.Helper()
 	for range int(d / time.Second) {
-		if !b.queue.allHidden() {
+		if !b.queue.AllHidden() {
 			b.t.Fatal("a message became visible")
 		}
 		time.Sleep(time.Second)
@@ -33,7 +34,7 @@ func (b *bench) stayHidden(d time.Duration) {
 // want compares with how many messages are left, how often one was received at most, and how many Jobs were made, none twice.
 func (b *bench) want(left, receives, jobs int) {
 	b.t.Helper()
-	gotLeft, gotReceives := b.queue.left()
+	gotLeft, gotReceives := b.queue.Left()
 	names, most := b.jobs()
 	if gotLeft != left || gotReceives != receives || len(names) != jobs || most > 1 {
 		b.t.Errorf("%d messages left, received up to %d times, %d Jobs, made up to %d times; want %d, %d, %d, once", gotLeft, gotReceives, len(names), most, left, receives, jobs)
@@ -43,7 +44,7 @@ func (b *bench) want(left, receives, jobs int) {
 // P1: the message stays on the queue, hidden, for as long as its Job runs, and goes when that has succeeded.
 func TestAMessageIsKeptUntilItsJobHasSucceeded(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a", "b")
+		b.queue.Put("a", "b")
 		time.Sleep(time.Second)
 		b.stayHidden(2 * time.Hour)
 		b.want(2, 1, 2)
@@ -63,7 +64,7 @@ func TestAMessageIsKeptUntilItsJobHasSucceeded(t *testing.T) {
 // A failed Job's message comes back after 30 s, 60 s, … and gets a Job of its own for each attempt.
 func TestAFailedJobsMessageComesBackForTheNextAttempt(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		for attempt, delay := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
 			b.want(1, attempt+1, attempt+1)
@@ -82,10 +83,10 @@ func TestAFailedJobsMessageComesBackForTheNextAttempt(t *testing.T) {
 // SQS hides a message for 12 hours at most. Then it comes back, and the Job that runs answers for it anew.
 func TestAfterTwelveHoursTheRunningJobAnswersAgain(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(30 * time.Hour)
 		b.want(1, 3, 1)
-		if n := b.queue.impossible; n > 0 {
+		if n := b.queue.Counts().Impossible; n > 0 {
 			t.Errorf("asked %d times for what SQS never gives", n)
 		}
 		if receipt := job.RecordedReceipt(b.job(b.attempt("a", 1))); receipt.Handle != "message-a/3" || receipt.Count != 3 {
@@ -104,7 +105,7 @@ func TestTheLastExtensionIsWhatTwelveHoursLeave(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(queue.MaxVisibilityTimeout / time.Second))
 	}, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		b.stayHidden(queue.MaxVisibilityTimeout - time.Minute)
 		b.want(1, 1, 1)
@@ -117,7 +118,7 @@ func TestANewLoopGoesOnFromTheJobsAlone(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.Concurrency.MaxActiveJobs = new(int32(3))
 	}, func(b *bench) {
-		b.queue.send("runs", "succeeds", "fails")
+		b.queue.Put("runs", "succeeds", "fails")
 		for range 5 {
 			time.Sleep(5 * time.Second)
 			b.end()
@@ -139,12 +140,12 @@ func TestANewLoopGoesOnFromTheJobsAlone(t *testing.T) {
 // An extension that fails is tried again in time.
 func TestAFailedExtensionIsTriedAgain(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		for range 20 {
 			time.Sleep(10 * time.Second)
-			b.queue.setFault(queue.Errorf(queue.Throttled, "slower"))
+			b.queue.SetFault(queue.Errorf(queue.Throttled, "slower"))
 			b.stayHidden(15 * time.Second)
-			b.queue.setFault(nil)
+			b.queue.SetFault(nil)
 		}
 		b.want(1, 1, 1)
 	})
@@ -153,13 +154,13 @@ func TestAFailedExtensionIsTriedAgain(t *testing.T) {
 // P2: where all extensions failed the message comes back to its running Job, and creates nothing.
 func TestAMessageThatCameBackRefreshesTheReceiptOfItsRunningJob(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
-		b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
+		b.queue.SetFault(queue.Errorf(queue.Unreachable, "no answer"))
 		time.Sleep(time.Minute)
-		b.queue.setFault(nil)
+		b.queue.SetFault(nil)
 		time.Sleep(time.Minute)
-		_, receives := b.queue.left()
+		_, receives := b.queue.Left()
 		if receives < 2 {
 			t.Fatal("it did not come back")
 		}
@@ -174,7 +175,7 @@ func TestAMessageThatCameBackRefreshesTheReceiptOfItsRunningJob(t *testing.T) {
 // An operator that was deposed may hold an earlier receive than the Job bears.
 func TestAnEarlierReceiveLeavesTheReceiptAlone(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		name := b.attempt("a", 1)
 		earlier := job.RecordedReceipt(b.job(name))
@@ -200,11 +201,11 @@ func TestAnEarlierReceiveLeavesTheReceiptAlone(t *testing.T) {
 func TestTheRuleBelongsToTheJob(t *testing.T) {
 	t.Run("from OnJobCreated, before the acknowledgement", func(t *testing.T) {
 		run(t, nil, func(b *bench) {
-			b.queue.setFault(queue.Errorf(queue.Unreachable, "no answer"))
-			b.queue.send("a")
+			b.queue.SetFault(queue.Errorf(queue.Unreachable, "no answer"))
+			b.queue.Put("a")
 			time.Sleep(time.Second)
 			b.end()
-			b.queue.setFault(nil)
+			b.queue.SetFault(nil)
 			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
 			b.start(b.queue)
 			time.Sleep(2 * time.Minute)
@@ -213,7 +214,7 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 	})
 	t.Run("from OnJobSucceeded, before the acknowledgement", func(t *testing.T) {
 		run(t, onJobSucceeded, func(b *bench) {
-			b.queue.send("a")
+			b.queue.Put("a")
 			time.Sleep(time.Second)
 			b.end()
 			b.conclude(b.attempt("a", 1), batchv1.JobComplete)
@@ -221,7 +222,7 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 			b.binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated
 			b.start(b.queue)
 			time.Sleep(time.Minute)
-			if left, _ := b.queue.left(); left != 0 {
+			if left, _ := b.queue.Left(); left != 0 {
 				t.Errorf("%d messages left", left)
 			}
 			if names, _ := b.jobs(); len(names) != 1 {
@@ -238,11 +239,11 @@ func TestTheRuleBelongsToTheJob(t *testing.T) {
 	})
 	t.Run("from OnJobSucceeded, while the Job runs", func(t *testing.T) {
 		run(t, onJobSucceeded, func(b *bench) {
-			b.queue.send("a")
+			b.queue.Put("a")
 			time.Sleep(time.Second)
 			b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated })
 			time.Sleep(queue.MaxWait)
-			b.queue.send("b")
+			b.queue.Put("b")
 			time.Sleep(time.Second)
 			b.want(1, 1, 2) // the new one is acknowledged at once
 			b.stayHidden(time.Hour)
@@ -259,7 +260,7 @@ func TestAMessageWaitsForThePodsOfItsDeletedJob(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.JobTemplate.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(300))
 	}, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Minute)
 		b.finish(b.attempt("a", 1))
 		time.Sleep(time.Second)
@@ -275,8 +276,8 @@ func TestAMessageWaitsForThePodsOfItsDeletedJob(t *testing.T) {
 // taken is the receipt of a message that is hidden for an hour, and nobody's yet.
 func (b *bench) taken(body string) job.Receipt {
 	b.t.Helper()
-	b.queue.send(body)
-	for _, message := range b.queue.take(1, time.Hour) {
+	b.queue.Put(body)
+	for _, message := range b.queue.Take(1, time.Hour) {
 		message.ReceivedTime = time.Now()
 		return job.ReceiptOf(&message)
 	}
@@ -287,7 +288,7 @@ func (b *bench) taken(body string) job.Receipt {
 // visibleAfter waits until a message is visible.
 func (b *bench) visibleAfter() time.Duration {
 	began := time.Now()
-	for b.queue.allHidden() {
+	for b.queue.AllHidden() {
 		time.Sleep(time.Second)
 	}
 	return time.Since(began)
@@ -332,10 +333,8 @@ func TestOnlyALaterReceiptReplacesOne(t *testing.T) {
 	run(t, suspended, func(b *bench) {
 		earlier := b.taken("a")
 		time.Sleep(time.Hour + time.Second)
-		b.queue.mu.Lock()
-		b.queue.messages[0].visibleAt = time.Time{}
-		b.queue.mu.Unlock()
-		message := b.queue.take(1, time.Hour)[0]
+		b.queue.Change(func(m []*fake.Message) { m[0].VisibleAt = time.Time{} })
+		message := b.queue.Take(1, time.Hour)[0]
 		message.ReceivedTime = time.Now()
 		later := job.ReceiptOf(&message)
 		for _, receipt := range []job.Receipt{earlier, later, earlier} {
@@ -348,7 +347,7 @@ func TestOnlyALaterReceiptReplacesOne(t *testing.T) {
 // The work is done: its message goes, although the binding did.
 func TestASuccessIsAcknowledgedThoughTheBindingIsGone(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		b.loop.disown()
 		b.conclude(b.attempt("a", 1), batchv1.JobComplete)
@@ -363,7 +362,7 @@ func TestAnAttemptAfterOneThatWasNotSeen(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.Concurrency.MaxActiveJobs = new(int32(1))
 	}, func(b *bench) {
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		b.end()
 		b.conclude(b.attempt("a", 1), batchv1.JobFailed)
@@ -371,7 +370,7 @@ func TestAnAttemptAfterOneThatWasNotSeen(t *testing.T) {
 		b.start(b.queue)
 		time.Sleep(3 * time.Minute)
 		b.job(b.attempt("a", 2))
-		b.queue.send("b")
+		b.queue.Put("b")
 		time.Sleep(time.Minute)
 		if names, _ := b.jobs(); len(names) != 2 {
 			t.Fatalf("%d Jobs with a limit of 1 and one that has failed", len(names))
@@ -386,7 +385,7 @@ func TestAnAttemptAfterOneThatWasNotSeen(t *testing.T) {
 func TestAJobThatIsGoneBeforeItIsSeenGivesItsMessageBack(t *testing.T) {
 	run(t, onJobSucceeded, func(b *bench) {
 		b.blind = true
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		if err := b.client.Delete(t.Context(), b.job(b.attempt("a", 1))); err != nil {
 			t.Fatal(err)
@@ -405,10 +404,10 @@ func TestAFIFOQueueIsReceivedOneByOne(t *testing.T) {
 		onJobSucceeded(b)
 		b.Spec.Queue.URL += ".fifo"
 	}, func(b *bench) {
-		b.queue.send("a", "b", "c")
+		b.queue.Put("a", "b", "c")
 		time.Sleep(time.Minute)
-		if b.queue.most != 1 {
-			t.Errorf("received up to %d messages at a time", b.queue.most)
+		if b.queue.Counts().MaxLimit != 1 {
+			t.Errorf("received up to %d messages at a time", b.queue.Counts().MaxLimit)
 		}
 	})
 }
@@ -426,10 +425,10 @@ func TestAJobThatWasSeenAndIsGoneLosesNothing(t *testing.T) {
 			}
 			return err
 		})
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(2 * time.Minute)
 		b.job(b.attempt("a", 1))
-		if left, _ := b.queue.left(); left != 1 {
+		if left, _ := b.queue.Left(); left != 1 {
 			t.Errorf("%d messages left, want 1", left)
 		}
 	})
@@ -442,7 +441,7 @@ func TestAReceiptOfYesterdayIsLeftAlone(t *testing.T) {
 		receipt.Time = receipt.Time.Add(-13 * time.Hour)
 		b.ledgers.Observe(b.binding.UID, job.Record{Name: "first", Lineage: job.Lineage{Root: "a", Attempt: 1}, State: job.Active, Receipt: receipt})
 		time.Sleep(2 * time.Hour)
-		if n := b.queue.impossible; n > 0 || b.queue.allHidden() {
+		if n := b.queue.Counts().Impossible; n > 0 || b.queue.AllHidden() {
 			t.Errorf("asked %d times for what SQS never gives, or extended", n)
 		}
 	})
@@ -456,17 +455,17 @@ func TestThousandsOfMessagesAreKeptHidden(t *testing.T) {
 		for i := range messages {
 			bodies = append(bodies, fmt.Sprint(i))
 		}
-		b.queue.send(bodies...)
-		for i, message := range b.queue.take(messages, 30*time.Second) {
+		b.queue.Put(bodies...)
+		for i, message := range b.queue.Take(messages, 30*time.Second) {
 			message.ReceivedTime = time.Now()
 			b.ledgers.Observe(b.binding.UID, job.Record{Name: fmt.Sprint(i), Lineage: job.Lineage{Root: message.ID, Attempt: 1}, State: job.Active, Receipt: job.ReceiptOf(&message)})
 		}
 		time.Sleep(time.Second)
-		before := b.queue.requests
+		before := b.queue.Counts().Requests
 		b.stayHidden(5 * time.Minute)
 		b.want(messages, 1, 0)
 		// Every third of 30 seconds at the latest, three quarters of that at the soonest, and a request for each ten.
-		asked := b.queue.requests - before
+		asked := b.queue.Counts().Requests - before
 		if least, most := 30*messages/queue.MaxBatch, 30*messages/queue.MaxBatch*2; asked < least || asked > most {
 			t.Errorf("%d requests in 5 minutes, want %d to %d", asked, least, most)
 		}

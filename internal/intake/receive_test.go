@@ -30,21 +30,19 @@ func TestReceivesGoSideBySideWhileBatchesAreFull(t *testing.T) {
 				b.Spec.Queue.URL = tc.url
 				b.Spec.Concurrency.MaxActiveJobs = &limit
 			}, func(b *bench) {
-				b.queue.setDistance(100 * time.Millisecond)
+				b.queue.SetLatency(100 * time.Millisecond)
 				for i := range tc.messages {
-					b.queue.send(fmt.Sprint(i))
+					b.queue.Put(fmt.Sprint(i))
 				}
 				time.Sleep(time.Minute)
 				if names, most := b.jobs(); len(names) != min(tc.messages, int(limit)) || most > 1 {
 					t.Errorf("got %d Jobs, one of them created %d times; want %d, each once", len(names), most, min(tc.messages, int(limit)))
 				}
-				if got := b.queue.sideBySide(); got != tc.want {
+				if got := b.queue.Counts().MaxReceiving; got != tc.want {
 					t.Errorf("got %d receives side by side, want %d", got, tc.want)
 				}
-				b.queue.mu.Lock()
-				defer b.queue.mu.Unlock()
-				if b.queue.receiving > 1 {
-					t.Errorf("got %d receives open after all is done, want one at most", b.queue.receiving)
+				if got := b.queue.Receiving(); got > 1 {
+					t.Errorf("got %d receives open after all is done, want one at most", got)
 				}
 			})
 		})

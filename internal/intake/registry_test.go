@@ -10,11 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
 // only opens one queue, and counts.
 type only struct {
-	queue  *memory
+	queue  *fake.Queue
 	opened int
 }
 
@@ -51,7 +52,7 @@ func TestABindingThatIsCreatedAgainGetsALoopOfItsOwn(t *testing.T) {
 		again := b.settings()
 		again.Binding.UID = "another"
 		registry.Ensure(b.t.Context(), again)
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		if opener.opened != 1 {
 			t.Fatal("the new loop began while the old one ran")
@@ -74,18 +75,18 @@ func TestGoneIsOfOneBindingNotOfItsName(t *testing.T) {
 		registry.Ensure(b.t.Context(), b.settings())
 		time.Sleep(time.Second)
 		registry.Gone(key, "an earlier one")
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
 		if names, _ := b.jobs(); len(names) != 1 {
 			t.Errorf("%d Jobs, want 1", len(names))
 		}
 		registry.Gone(key, b.binding.UID)
-		b.queue.send("b")
+		b.queue.Put("b")
 		time.Sleep(time.Minute)
 		if names, _ := b.jobs(); len(names) != 1 {
 			t.Errorf("%d Jobs, want 1", len(names))
 		}
-		if left, _ := b.queue.left(); left != 1 {
+		if left, _ := b.queue.Left(); left != 1 {
 			t.Errorf("%d messages left, want 1", left)
 		}
 	})
@@ -98,16 +99,16 @@ func TestABindingThatIsHandedOverIsLeftAlone(t *testing.T) {
 		registry.Ensure(b.t.Context(), b.settings())
 		time.Sleep(time.Second) // the poll is open
 		registry.HandOver(key)
-		b.queue.send("a")
+		b.queue.Put("a")
 		time.Sleep(time.Second)
-		if b.queue.allHidden() {
+		if b.queue.AllHidden() {
 			t.Error("the message that arrived in the open poll is hidden")
 		}
 		time.Sleep(time.Minute)
 		if names, _ := b.jobs(); len(names) != 0 {
 			t.Errorf("%d Jobs were created, want none", len(names))
 		}
-		if left, _ := b.queue.left(); left != 1 {
+		if left, _ := b.queue.Left(); left != 1 {
 			t.Errorf("%d messages are left, want 1", left)
 		}
 		registry.Ensure(b.t.Context(), b.settings()) // and back
