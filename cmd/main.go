@@ -175,7 +175,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 	realClock := clock.RealClock{}
 	ledgers := ledger.NewSet(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
-	wakeups := &controller.Wakeups{}
+	enqueuer := &controller.Enqueuer{}
 
 	registry := intake.NewRegistry(&intake.Dependencies{
 		Client:   mgr.GetClient(),
@@ -185,7 +185,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
-	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), wakeups.Wake)
+	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
 	}
@@ -200,7 +200,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
-		Wakeups:  wakeups,
+		Enqueuer: enqueuer,
 	}
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

@@ -28,24 +28,24 @@ const (
 	credentialsAgain = 5 * time.Second
 )
 
-// identities finds the AWS identities of bindings.
-type identities struct {
+// credentialsReader reads the credentials of bindings, and remembers them for a while.
+type credentialsReader struct {
 	reader client.Reader
 	now    func() time.Time
 
 	mu    sync.Mutex
-	known map[types.NamespacedName]identity
+	known map[types.NamespacedName]secretRead
 }
 
-// identity is what was last read of a Secret.
-type identity struct {
+// secretRead is what was last read of a Secret.
+type secretRead struct {
 	secret      string
 	read        time.Time
 	credentials queue.Credentials
 	err         error
 }
 
-func (i identity) lasts() time.Duration {
+func (i secretRead) lasts() time.Duration {
 	if i.err != nil {
 		return credentialsAgain
 	}
@@ -54,7 +54,7 @@ func (i identity) lasts() time.Duration {
 
 // of is the identity of a binding, and after how long to ask again; 0 is never. Its error is a *queue.Error of reason
 // CredentialsUnavailable.
-func (s *identities) of(ctx context.Context, binding *v1alpha1.QueueBinding) (queue.Credentials, time.Duration, error) {
+func (s *credentialsReader) of(ctx context.Context, binding *v1alpha1.QueueBinding) (queue.Credentials, time.Duration, error) {
 	wanted := binding.Spec.Queue.Credentials
 	switch {
 	case wanted == nil:
@@ -68,7 +68,7 @@ func (s *identities) of(ctx context.Context, binding *v1alpha1.QueueBinding) (qu
 	s.mu.Unlock()
 	if !ok || found.secret != wanted.SecretRef.Name || s.now().Sub(found.read) >= found.lasts() {
 		before := found
-		found = identity{secret: wanted.SecretRef.Name, read: s.now()}
+		found = secretRead{secret: wanted.SecretRef.Name, read: s.now()}
 		found.credentials, found.err = s.read(ctx, types.NamespacedName{Namespace: binding.Namespace, Name: found.secret})
 		if ok && found.err != nil && before.secret == found.secret && before.err == nil && queue.ReasonOf(found.err) == queue.Unreachable {
 			found = before // the API server is in trouble, and the Secret may well be as it was
@@ -81,7 +81,7 @@ func (s *identities) of(ctx context.Context, binding *v1alpha1.QueueBinding) (qu
 	return found.credentials, found.lasts(), found.err
 }
 
-func (s *identities) read(ctx context.Context, key types.NamespacedName) (queue.Credentials, error) {
+func (s *credentialsReader) read(ctx context.Context, key types.NamespacedName) (queue.Credentials, error) {
 	secret := &corev1.Secret{}
 	err := s.reader.Get(ctx, key, secret)
 	switch {
@@ -101,7 +101,7 @@ func (s *identities) read(ctx context.Context, key types.NamespacedName) (queue.
 	return found, nil
 }
 
-func (s *identities) forget(key types.NamespacedName) {
+func (s *credentialsReader) forget(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, key)

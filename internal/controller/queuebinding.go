@@ -33,14 +33,14 @@ import (
 )
 
 const (
-	// workers is how many bindings are looked at side by side: requeues and deletions take their time.
+	// workers is how many bindings are reconciled side by side: requeues and deletions take their time.
 	workers = 8
 	// statusInterval is the least time between two writes of a binding's status.
 	statusInterval = time.Second
 	// tryAgain is when a template that was not accepted, or a queue that could not be opened, is tried again: what they
 	// depend on can change without the binding.
 	tryAgain = 30 * time.Second
-	// retainAgain is when Jobs are looked at again that have had their time but for the acknowledgement of their messages.
+	// retainAgain is when Jobs are retained again that have had their time but for the acknowledgement of their messages.
 	retainAgain = time.Second
 	// parallelDeletes is how many Jobs of a binding are deleted at a time.
 	parallelDeletes = 8
@@ -66,12 +66,12 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	// Selector chooses the bindings that are this operator's; nil chooses all.
 	Selector labels.Selector
-	// Wakeups has bindings looked at whose loop has something to tell.
-	Wakeups *Wakeups
+	// Enqueuer enqueues bindings whose loop has something to report.
+	Enqueuer *Enqueuer
 
-	templates  templates
-	identities identities
-	requeues   requeues
+	templates   templateChecker
+	credentials credentialsReader
+	requeues    requeues
 
 	mu      sync.Mutex
 	written map[types.NamespacedName]time.Time
@@ -79,15 +79,15 @@ type Reconciler struct {
 
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.templates = templates{client: r.Client, now: r.Clock.Now, verdicts: map[types.NamespacedName]verdict{}}
-	r.identities = identities{reader: r.Reader, now: r.Clock.Now, known: map[types.NamespacedName]identity{}}
+	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
+	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, known: map[types.NamespacedName]secretRead{}}
 	r.requeues = requeues{known: map[types.NamespacedName]requeueState{}}
 	r.written = map[types.NamespacedName]time.Time{}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
 		Watches(&batchv1.Job{}, jobEvents(r.Ledgers)).
-		WatchesRawSource(source.Func(r.Wakeups.start)).
+		WatchesRawSource(source.Func(r.Enqueuer.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
@@ -111,7 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 
 	template := r.templates.check(ctx, binding, r.Registry.Suspicions(request.NamespacedName))
-	credentials, after, err := r.identities.of(ctx, binding)
+	credentials, after, err := r.credentials.of(ctx, binding)
 	report, q := intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: fmt.Sprint(err)}, queue.Queue(nil)
 	if err != nil {
 		r.Registry.Stop(request.NamespacedName)
@@ -161,7 +161,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 // drop drops what was kept for a binding.
 func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
-	r.identities.forget(key)
+	r.credentials.forget(key)
 	r.requeues.set(key, requeueState{})
 	r.Metrics.Forget(key)
 	r.mu.Lock()

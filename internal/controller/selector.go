@@ -10,7 +10,7 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
-// selects is whether a binding is this operator's. The cache holds the others too, so that one whose labels change is seen
+// selects reports whether a binding is this operator's. The cache holds the others too, so that one whose labels change is seen
 // to go to another operator, and is not taken for one that was deleted.
 func (r *Reconciler) selects(binding *v1alpha1.QueueBinding) bool {
 	return r.Selector == nil || r.Selector.Matches(labels.Set(binding.Labels))

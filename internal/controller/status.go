@@ -17,7 +17,7 @@ const maxListed = 10
 type observed struct {
 	history     history
 	report      intake.Report
-	template    verdict
+	template    templateCheck
 	lastRequeue *v1alpha1.RequeueResult
 }
 

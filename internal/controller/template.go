@@ -17,15 +17,15 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
-// trialTimeout bounds the trial of a template.
-const trialTimeout = 10 * time.Second
+// dryRunTimeout bounds the dry run of a sample Job.
+const dryRunTimeout = 10 * time.Second
 
-// verdict is what is known of a binding's template and variables.
-type verdict struct {
+// templateCheck is what is known of a binding's template and variables.
+type templateCheck struct {
 	uid        types.UID
 	generation int64
 	tried      time.Time
-	// suspicions are those of the intake that the verdict has looked into.
+	// suspicions are those of the intake that the check has looked into.
 	suspicions int
 
 	variables       *job.Variables
@@ -33,27 +33,27 @@ type verdict struct {
 	reason, message string
 }
 
-func (v verdict) condition() metav1.Condition {
+func (v templateCheck) condition() metav1.Condition {
 	return metav1.Condition{Type: v1alpha1.ConditionJobTemplateValid, Status: v.status, Reason: v.reason, Message: v.message}
 }
 
-// final is whether the verdict stays until the binding changes.
-func (v verdict) final() bool { return v.status == metav1.ConditionTrue || v.variables == nil }
+// final reports whether the check stays until the binding changes.
+func (v templateCheck) final() bool { return v.status == metav1.ConditionTrue || v.variables == nil }
 
-// templates tries templates, and remembers the outcome until the binding changes.
-type templates struct {
+// templateChecker checks templates, and remembers the outcome until the binding changes.
+type templateChecker struct {
 	client client.Client
 	now    func() time.Time
 
-	mu       sync.Mutex
-	verdicts map[types.NamespacedName]verdict
+	mu     sync.Mutex
+	checks map[types.NamespacedName]templateCheck
 }
 
-// check is the verdict on a binding as it is now. It is tried again when the intake has come to suspect the template.
-func (t *templates) check(ctx context.Context, binding *v1alpha1.QueueBinding, suspicions int) verdict {
+// check returns what is known of a binding as it is now. It is checked again when the intake has come to suspect the template.
+func (t *templateChecker) check(ctx context.Context, binding *v1alpha1.QueueBinding, suspicions int) templateCheck {
 	key := client.ObjectKeyFromObject(binding)
 	t.mu.Lock()
-	known, ok := t.verdicts[key]
+	known, ok := t.checks[key]
 	t.mu.Unlock()
 	if ok && known.uid == binding.UID && known.generation == binding.Generation && known.suspicions == suspicions &&
 		(known.final() || t.now().Sub(known.tried) < tryAgain) {
@@ -62,27 +62,27 @@ func (t *templates) check(ctx context.Context, binding *v1alpha1.QueueBinding, s
 	fresh := t.try(ctx, binding)
 	fresh.uid, fresh.generation, fresh.tried, fresh.suspicions = binding.UID, binding.Generation, t.now(), suspicions
 	t.mu.Lock()
-	t.verdicts[key] = fresh
+	t.checks[key] = fresh
 	t.mu.Unlock()
 	return fresh
 }
 
-func (t *templates) forget(key types.NamespacedName) {
+func (t *templateChecker) forget(key types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.verdicts, key)
+	delete(t.checks, key)
 }
 
 // try compiles the variables and has the API server look at a sample Job.
-func (t *templates) try(ctx context.Context, binding *v1alpha1.QueueBinding) verdict {
+func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBinding) templateCheck {
 	variables, err := job.CompileVariables(binding.Spec.Message.Variables)
 	if err != nil {
-		return verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonExpressionInvalid, message: err.Error()}
+		return templateCheck{status: metav1.ConditionFalse, reason: v1alpha1.ReasonExpressionInvalid, message: err.Error()}
 	}
-	outcome := verdict{variables: variables}
+	outcome := templateCheck{variables: variables}
 	sample, err := job.Sample(binding)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+		ctx, cancel := context.WithTimeout(ctx, dryRunTimeout)
 		defer cancel()
 		err = t.client.Create(ctx, sample, client.DryRunAll)
 	}

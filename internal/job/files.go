@@ -57,7 +57,7 @@ func filesOf(message *queue.Message) (files, error) {
 	return f, nil
 }
 
-// apart is whether body and attributes are too much for one Secret.
+// apart reports whether body and attributes are too much for one Secret.
 func (f files) apart() bool { return len(f.body)+len(f.attributes) > corev1.MaxSecretSize }
 
 // deliverFile mounts into every container the Secrets that will hold the message.
@@ -93,7 +93,7 @@ func deliverFile(job *batchv1.Job, message *queue.Message) ([]corev1.EnvVar, err
 	return []corev1.EnvVar{plain(v1alpha1.EnvMessageFile, v1alpha1.FilesPath+"/"+bodyKey)}, nil
 }
 
-// HasFiles is whether a Job's message is in Secrets of its own.
+// HasFiles reports whether a Job's message is in Secrets of its own.
 func HasFiles(job metav1.Object) bool {
 	return job.GetAnnotations()[v1alpha1.AnnotationDelivery] == string(v1alpha1.DeliverFile)
 }

@@ -26,10 +26,10 @@ func ReceiptOf(message *queue.Message) Receipt {
 	return Receipt{Handle: message.ReceiptHandle, Count: message.ReceiveCount, Time: message.ReceivedTime}
 }
 
-// IsZero is whether there is no receipt.
+// IsZero reports whether there is no receipt.
 func (r Receipt) IsZero() bool { return r.Handle == "" }
 
-// Later is whether the receipt is of a later receive than another one of the same message. The count decides, as operators'
+// Later reports whether the receipt is of a later receive than another one of the same message. The count decides, as operators'
 // clocks differ; SQS calls it approximate, hence the time beside it.
 func (r Receipt) Later(than Receipt) bool {
 	return cmp.Or(cmp.Compare(r.Count, than.Count), r.Time.Compare(than.Time)) > 0

@@ -29,21 +29,21 @@ type Record struct {
 	UID     types.UID
 	Lineage Lineage
 	State   State
-	// Pending is whether the Job is active, not suspended, and without a ready Pod.
+	// Pending reports whether the Job is active, not suspended, and without a ready Pod.
 	Pending bool
-	// Files is whether the Job's message is in Secrets of its own.
+	// Files reports whether the Job's message is in Secrets of its own.
 	Files bool
 	// Receipt ties the Job to its message under OnJobSucceeded; it is zero under OnJobCreated. The rule is the Job's own: the
 	// binding may have changed to the other one since.
 	Receipt Receipt
 	// Grace is how long the Pods may go on after they were told to end.
 	Grace time.Duration
-	// Acknowledged is whether the message of a succeeded Job with a Receipt is surely gone from the queue. Observe leaves it
+	// Acknowledged reports whether the message of a succeeded Job with a Receipt is surely gone from the queue. Observe leaves it
 	// out: no Job tells it.
 	Acknowledged bool
-	// Deleting is whether the Job is being deleted.
+	// Deleting reports whether the Job is being deleted.
 	Deleting bool
-	// Sent is whether the Job failed and its message was sent again. Requeued is whether its successor will be known
+	// Sent reports whether the Job failed and its message was sent again. Requeued is whether its successor will be known
 	// too, so that the Job goes when that is there.
 	Sent, Requeued bool
 	Created        time.Time

@@ -34,7 +34,7 @@ type Attribute struct {
 	BinaryValue []byte
 }
 
-// IsBinary is whether the value is BinaryValue.
+// IsBinary reports whether the value is BinaryValue.
 func (a Attribute) IsBinary() bool {
 	return a.DataType == "Binary" || strings.HasPrefix(a.DataType, "Binary.")
 }

@@ -126,7 +126,7 @@ func cause(err error) error {
 	return errors.New("the connection broke")
 }
 
-// isConnection is whether an established connection broke.
+// isConnection reports whether an established connection broke.
 func isConnection(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)
 	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

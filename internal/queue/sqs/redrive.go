@@ -68,7 +68,7 @@ func (q *sqsQueue) Redrive(ctx context.Context) error {
 	return nil
 }
 
-// taskRuns is whether messages are being moved out of a dead-letter queue.
+// taskRuns reports whether messages are being moved out of a dead-letter queue.
 func (q *sqsQueue) taskRuns(ctx context.Context, deadLetterARN string) (bool, error) {
 	tasks, err := q.client.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: &deadLetterARN})
 	if err != nil {

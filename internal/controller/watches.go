@@ -22,7 +22,7 @@ import (
 // record is short for what history and status work with.
 type record = job.Record
 
-// gatherFor is how long Jobs' events are gathered before their binding is looked at.
+// gatherFor is how long Jobs' events are gathered before their binding is reconciled.
 const gatherFor = 200 * time.Millisecond
 
 func isRejection(err error) bool {
@@ -33,32 +33,32 @@ func isRejection(err error) bool {
 // requests is the queue of the controller's requests.
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// bindingEvents has bindings looked at, and stops the loops of those that are gone before that: a look may have to wait for
-// one that takes its time, and meanwhile messages would become Jobs of a dead owner.
+// bindingEvents enqueues bindings, and stops the loops of those that are gone before that: reconciling may have to wait for
+// another that takes its time, and meanwhile messages would become Jobs of a dead owner.
 func bindingEvents(registry *intake.Registry) handler.EventHandler {
-	look := func(object client.Object, q requests) {
+	enqueue := func(object client.Object, q requests) {
 		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
 	}
 	gone := func(object client.Object) { registry.Gone(client.ObjectKeyFromObject(object), object.GetUID()) }
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { look(e.Object, q) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { enqueue(e.Object, q) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
 			if e.ObjectNew.GetDeletionTimestamp() != nil || e.ObjectNew.GetUID() != e.ObjectOld.GetUID() {
 				gone(e.ObjectOld)
 			}
-			look(e.ObjectNew, q)
+			enqueue(e.ObjectNew, q)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) {
 			gone(e.Object)
-			look(e.Object, q)
+			enqueue(e.Object, q)
 		},
 	}
 }
 
-// jobEvents enters Jobs into the ledgers and then has their bindings looked at, in this order: who looks must find what
+// jobEvents enters Jobs into the ledgers and then enqueues their bindings, in this order: the reconciler must find what
 // happened.
 func jobEvents(ledgers *ledger.Set) handler.EventHandler {
-	look := func(object client.Object, q requests) {
+	enqueue := func(object client.Object, q requests) {
 		if owner := metav1.GetControllerOf(object); owner != nil {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)
 		}
@@ -66,13 +66,13 @@ func jobEvents(ledgers *ledger.Set) handler.EventHandler {
 	observe := func(object client.Object, q requests) {
 		if uid := job.Owner(object); uid != "" {
 			ledgers.Observe(uid, job.Observe(object.(*batchv1.Job)))
-			look(object, q)
+			enqueue(object, q)
 		}
 	}
 	forget := func(object client.Object, q requests) {
 		if uid := job.Owner(object); uid != "" {
 			ledgers.Forget(uid, object.GetName(), object.GetUID())
-			look(object, q)
+			enqueue(object, q)
 		}
 	}
 	return handler.Funcs{
