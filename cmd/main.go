@@ -18,6 +18,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -106,43 +107,14 @@ func run(o options) error {
 	config.QPS = -1
 	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
 	config.DisableCompression = true
-	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
-	if err != nil {
-		return fmt.Errorf("selector of Jobs: %w", err)
-	}
-
 	selector, err := labels.Parse(o.selector)
 	if err != nil {
 		return fmt.Errorf("--binding-selector: %w", err)
 	}
-	leaseName := controller.LeaseName(selector)
-
-	metricsOptions := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
-	if o.metricsSecure {
-		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
-		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
-	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Metrics:                       metricsOptions,
-		HealthProbeBindAddress:        o.probeAddress,
-		PprofBindAddress:              o.pprofAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       o.leaseNamespace,
-		LeaderElectionReleaseOnCancel: true, // run ends with the manager, so that nobody works on without the Lease
-		GracefulShutdownTimeout:       new(shutdownTimeout),
-		Cache: cache.Options{
-			ByObject: map[client.Object]cache.ByObject{
-				&batchv1.Job{}: {Label: labels.NewSelector().Add(*owned), Transform: job.Trim},
-			},
-			DefaultTransform: cache.TransformStripManagedFields(),
-		},
-	})
+	mgr, err := newManager(config, o, controller.LeaseName(selector))
 	if err != nil {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
-
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
 	if err := addController(mgr, recorder, selector); err != nil {
 		return err
@@ -159,6 +131,35 @@ func run(o options) error {
 		return fmt.Errorf("set up /readyz: %w", err)
 	}
 	return mgr.Start(ctrl.SetupSignalHandler())
+}
+
+func newManager(config *rest.Config, o options, leaseName string) (ctrl.Manager, error) {
+	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selector of Jobs: %w", err)
+	}
+	metricsOptions := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	return ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsOptions,
+		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.leaseNamespace,
+		LeaderElectionReleaseOnCancel: true, // run ends with the manager, so that nobody works on without the Lease
+		GracefulShutdownTimeout:       new(shutdownTimeout),
+		Cache: cache.Options{
+			ByObject: map[client.Object]cache.ByObject{
+				&batchv1.Job{}: {Label: labels.NewSelector().Add(*owned), Transform: job.Trim},
+			},
+			DefaultTransform: cache.TransformStripManagedFields(),
+		},
+	})
 }
 
 // ownNamespace is the namespace of the operator's Pod, or "default" outside a cluster.

@@ -93,7 +93,7 @@ func BenchmarkMessage(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1}
 		loop.ledger.Reserve(1, loop.settings.Load().limits())
-		if !loop.handle(message) {
+		if !loop.handler.handle(message) {
 			b.Fatal("the message was given back")
 		}
 	}

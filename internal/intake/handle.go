@@ -1,32 +1,62 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
+	"github.com/queuebinding/queuebinding/internal/inflight"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
+// handler decides what becomes of each message that was received, and has it done.
+type handler struct {
+	ctx      context.Context
+	key      types.NamespacedName
+	uid      types.UID
+	fifo     bool
+	settings *atomic.Pointer[Settings]
+	clock    clock.PassiveClock
+	log      logr.Logger
+
+	ledger   *ledger.Ledger
+	inFlight *inflight.Messages
+	creator  *creator.Creator
+	// created are the names of Jobs that were created last, and of messages that were to be deleted.
+	created    *lru.Cache
+	rejections rejections
+	report     *reporter
+	metrics    *metrics.Metrics
+	recorder   *events.Recorder
+}
+
 // handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other.
-func (l *Loop) handleBatch(messages []queue.Message) {
+func (h *handler) handleBatch(messages []queue.Message) {
 	var groups sync.WaitGroup
-	for _, group := range inGroups(messages, l.fifo) {
+	for _, group := range inGroups(messages, h.fifo) {
 		groups.Go(func() {
 			for i, message := range group {
-				if l.handle(message) {
+				if h.handle(message) {
 					continue
 				}
 				// The order of a group holds only if what is behind goes back with it.
 				for _, behind := range group[i+1:] {
-					l.ledger.Return(1)
-					l.inFlight.Return(behind.ReceiptHandle, 0)
+					h.ledger.Return(1)
+					h.inFlight.Return(behind.ReceiptHandle, 0)
 				}
 				return
 			}
@@ -54,44 +84,44 @@ func inGroups(messages []queue.Message, fifo bool) [][]*queue.Message {
 
 // handle finds the Job of a message, or makes it, and acknowledges the message as that Job's rule has it. It returns false where
 // the message goes back to the queue.
-func (l *Loop) handle(message *queue.Message) bool {
+func (h *handler) handle(message *queue.Message) bool {
 	lineage := job.LineageOf(message)
 	for {
-		record, found, err := l.find(message, lineage)
+		record, found, err := h.find(message, lineage)
 		if !found {
-			record, err = l.create(message, lineage)
+			record, err = h.create(message, lineage)
 		}
 		if err == nil && record.IsFailedAttempt() {
 			lineage = record.Lineage.Next() // that attempt is over, and the message is for the next; its slot is still reserved
 			continue
 		}
 		if found {
-			l.ledger.Return(1) // the Job that was found has a slot, if it needs one
+			h.ledger.Return(1) // the Job that was found has a slot, if it needs one
 		}
 		if err != nil {
-			l.giveBack(message, record, err)
+			h.giveBack(message, record, err)
 			return false
 		}
-		l.acknowledge(message, lineage, record)
+		h.acknowledge(message, lineage, record)
 		return true
 	}
 }
 
 // find finds the Job that answers for a message that was received before, by what was seen of Jobs and what is remembered.
-func (l *Loop) find(message *queue.Message, lineage job.Lineage) (record job.Record, found bool, err error) {
-	existing, seen := l.ledger.Find(lineage)
+func (h *handler) find(message *queue.Message, lineage job.Lineage) (record job.Record, found bool, err error) {
+	existing, seen := h.ledger.Find(lineage)
 	switch {
 	case seen && existing.MessageOnQueue() && existing.State != job.Active:
 		return existing, true, nil
 	case seen && (existing.MessageOnQueue() || existing.Files && existing.Lineage == lineage):
 		// It runs and gets the new receipt. Or it may be there without its Secret, which only this message can tell.
-		record, err := l.creator.Adopt(existing, message)
+		record, err := h.creator.Adopt(existing, message)
 		return record, true, err
 	case seen:
 		return existing, true, nil
 	}
-	name := lineage.JobName(l.key.Name, l.uid)
-	if _, remembered := l.created.Get(name); remembered {
+	name := lineage.JobName(h.key.Name, h.uid)
+	if _, remembered := h.created.Get(name); remembered {
 		return job.Record{Name: name, Lineage: lineage}, true, nil
 	}
 	return job.Record{}, false, nil
@@ -101,66 +131,66 @@ func (l *Loop) find(message *queue.Message, lineage job.Lineage) (record job.Rec
 var errInHand = errors.New("the message is being worked on")
 
 // create makes the Job of an attempt at a message.
-func (l *Loop) create(message *queue.Message, lineage job.Lineage) (job.Record, error) {
-	settings := l.settings.Load()
-	name := lineage.JobName(l.key.Name, l.uid)
-	if !l.ledger.Assign(name) {
-		l.ledger.Return(1)
+func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Record, error) {
+	settings := h.settings.Load()
+	name := lineage.JobName(h.key.Name, h.uid)
+	if !h.ledger.Assign(name) {
+		h.ledger.Return(1)
 		return job.Record{}, errInHand
 	}
-	rendered, err := job.Render(l.requests, settings.Binding, settings.Variables, message, lineage)
+	rendered, err := job.Render(h.ctx, settings.Binding, settings.Variables, message, lineage)
 	if err != nil {
-		l.ledger.Cancel(name)
+		h.ledger.Cancel(name)
 		return job.Record{}, err
 	}
 	secrets, err := job.Secrets(rendered, message)
 	if err != nil {
-		l.ledger.Cancel(name)
+		h.ledger.Cancel(name)
 		return job.Record{}, err
 	}
-	return l.creator.Create(rendered, secrets, lineage, message)
+	return h.creator.Create(rendered, secrets, lineage, message)
 }
 
 // acknowledge does with a message what the rule of its Job has for it.
-func (l *Loop) acknowledge(message *queue.Message, lineage job.Lineage, record job.Record) {
-	l.rejections.reset()
+func (h *handler) acknowledge(message *queue.Message, lineage job.Lineage, record job.Record) {
+	h.rejections.reset()
 	switch {
 	case !record.MessageOnQueue():
-		l.created.Add(lineage.JobName(l.key.Name, l.uid), nil)
-		l.inFlight.Delete(message.ReceiptHandle)
+		h.created.Add(lineage.JobName(h.key.Name, h.uid), nil)
+		h.inFlight.Delete(message.ReceiptHandle)
 	case record.State == job.Succeeded:
-		l.inFlight.DeleteDone(message.ReceiptHandle, func() { l.ledger.Acknowledged(record.Name, record.UID) })
+		h.inFlight.DeleteDone(message.ReceiptHandle, func() { h.ledger.Acknowledged(record.Name, record.UID) })
 	case record.Receipt.Handle == message.ReceiptHandle:
-		l.ledger.Created(record.Name, record.Receipt)
+		h.ledger.Created(record.Name, record.Receipt)
 	default: // the Job bears a later receipt
-		l.inFlight.Forget(message.ReceiptHandle)
+		h.inFlight.Forget(message.ReceiptHandle)
 	}
 }
 
 // giveBack leaves a message to the queue. record is the Job's that was gone, with ErrGone.
-func (l *Loop) giveBack(message *queue.Message, record job.Record, cause error) {
+func (h *handler) giveBack(message *queue.Message, record job.Record, cause error) {
 	rejection, rejected := errors.AsType[*job.RejectionError](cause)
 	switch {
 	case rejected:
-		l.reject(message, rejection)
+		h.reject(message, rejection)
 	case errors.Is(cause, errInHand):
-		l.inFlight.Forget(message.ReceiptHandle) // it comes back, and finds the Job
+		h.inFlight.Forget(message.ReceiptHandle) // it comes back, and finds the Job
 	case errors.Is(cause, creator.ErrGone) && record.MessageOnQueue():
-		l.inFlight.Return(message.ReceiptHandle, record.Grace) // its Pods may still run
+		h.inFlight.Return(message.ReceiptHandle, record.Grace) // its Pods may still run
 	default:
-		l.inFlight.Return(message.ReceiptHandle, 0)
+		h.inFlight.Return(message.ReceiptHandle, 0)
 	}
 }
 
 // reject leaves a message to the queue and its redrive policy, and says why.
-func (l *Loop) reject(message *queue.Message, rejection *job.RejectionError) {
+func (h *handler) reject(message *queue.Message, rejection *job.RejectionError) {
 	delay := retryDelay(message.ReceiveCount)
-	l.inFlight.Return(message.ReceiptHandle, delay)
-	now := l.deps.Clock.Now()
-	l.report.rejected(v1alpha1.Rejection{
+	h.inFlight.Return(message.ReceiptHandle, delay)
+	now := h.clock.Now()
+	h.report.rejected(v1alpha1.Rejection{
 		MessageID: message.ID, Reason: rejection.Reason, Message: events.Truncate(rejection.Message), Time: metav1.NewTime(now.Truncate(time.Second)),
-	}, l.rejections.add(now))
-	l.deps.Metrics.Rejected(l.key, rejection.Reason)
-	l.deps.Recorder.Record(l.key, l.uid, events.MessageRejected(message.ID, rejection.Reason, rejection.Message))
-	l.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
+	}, h.rejections.add(now))
+	h.metrics.Rejected(h.key, rejection.Reason)
+	h.recorder.Record(h.key, h.uid, events.MessageRejected(message.ID, rejection.Reason, rejection.Message))
+	h.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
 }

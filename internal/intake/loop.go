@@ -59,7 +59,7 @@ type Dependencies struct {
 	Limiter *creator.Limiter
 }
 
-// Loop receives the messages of one binding's queue, decides what becomes of each, and ends when it is stopped.
+// Loop receives the messages of one binding's queue, has them handled, and ends when it is stopped.
 type Loop struct {
 	deps     *Dependencies
 	log      logr.Logger
@@ -67,16 +67,15 @@ type Loop struct {
 	uid      types.UID
 	queue    queue.Queue
 	fifo     bool
-	settings atomic.Pointer[Settings]
+	settings *atomic.Pointer[Settings]
 
+	handler  *handler
 	ledger   *ledger.Ledger
 	inFlight *inflight.Messages
 	creator  *creator.Creator
 	recovery *creator.Recovery
 	stats    *statsPoller
 	report   *reporter
-	// created are the names of Jobs that were created last, and of messages that were to be deleted.
-	created *lru.Cache
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
@@ -89,7 +88,6 @@ type Loop struct {
 
 	// bindingGone reports whether the binding was deleted: messages are given back then, and none is deleted.
 	bindingGone atomic.Bool
-	rejections  rejections
 }
 
 func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
@@ -101,7 +99,7 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 		queue:     q,
 		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
 		report:    newReporter(changed),
-		created:   lru.New(rememberedJobs),
+		settings:  &atomic.Pointer[Settings]{},
 		wake:      make(chan struct{}, 1),
 		stop:      stop,
 		batches:   make(chan struct{}, parallelBatches),
@@ -135,6 +133,11 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 	l.recovery = creator.NewRecovery(l.creator, options, 2*parallelBatches*queue.MaxBatch, func(receiptHandle string) {
 		l.inFlight.Return(receiptHandle, 0)
 	})
+	l.handler = &handler{
+		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, clock: deps.Clock, log: log,
+		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
+		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
+	}
 	return l
 }
 
@@ -272,7 +275,7 @@ func (l *Loop) tryReserve() int {
 		return 0
 	}
 	want := queue.MaxBatch
-	if l.fifo && (settings.onJobSucceeded() || l.rejections.lately(l.deps.Clock.Now())) {
+	if l.fifo && (settings.onJobSucceeded() || l.handler.rejections.lately(l.deps.Clock.Now())) {
 		want = 1
 	}
 	return l.ledger.Reserve(want, settings.limits())
@@ -306,7 +309,7 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 	l.inFlight.Received(messages, began, visibility)
 	l.underWay.Go(func() {
 		defer func() { <-l.batches }()
-		l.handleBatch(messages)
+		l.handler.handleBatch(messages)
 	})
 	return len(messages) == queue.MaxBatch, nil
 }

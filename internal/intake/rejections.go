@@ -12,13 +12,9 @@ const (
 	maxRetryDelay = 15 * time.Minute
 )
 
-const (
-	// templateSuspect is how many rejections in a row have the template tried again.
-	templateSuspect = 5
-	// singleReceives is how long a FIFO queue is received from one message at a time after a message was rejected, as the
-	// messages behind it have to be given back and that counts for their redrive.
-	singleReceives = maxRetryDelay
-)
+// singleReceives is how long a FIFO queue is received from one message at a time after a message was rejected, as the messages
+// behind it have to be given back and that counts for their redrive.
+const singleReceives = maxRetryDelay
 
 // rejections remembers how many messages in a row were rejected, and until when the last one matters.
 type rejections struct {

@@ -8,6 +8,9 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
+// templateSuspect is how many rejections in a row have the template checked again.
+const templateSuspect = 5
+
 // Report is what a loop has to tell about itself.
 type Report struct {
 	// QueueHeard reports whether the queue answered or failed yet.

@@ -46,37 +46,7 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 }
 
 func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
-	template := binding.Spec.JobTemplate.DeepCopy()
-	for _, keys := range []map[string]string{
-		template.Metadata.Labels, template.Metadata.Annotations,
-		template.Spec.Template.Labels, template.Spec.Template.Annotations,
-	} {
-		// A template that was taken from a Job must not tell of that Job's message.
-		maps.DeleteFunc(keys, func(key, _ string) bool { return strings.HasPrefix(key, v1alpha1.KeyPrefix) })
-	}
-	job := &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:            lineage.JobName(binding.Name, binding.UID),
-			Namespace:       binding.Namespace,
-			Labels:          template.Metadata.Labels,
-			Annotations:     template.Metadata.Annotations,
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(binding, v1alpha1.GroupVersion.WithKind("QueueBinding"))},
-		},
-		Spec: template.Spec,
-	}
-	pod := &job.Spec.Template
-
-	labels := map[string]string{
-		v1alpha1.LabelBinding: binding.Name,
-		v1alpha1.LabelMessage: lineage.MessageLabel(),
-	}
-	job.Labels = merge(job.Labels, labels)
-	pod.Labels = merge(pod.Labels, labels)
-
-	job.Annotations = merge(job.Annotations, map[string]string{
-		v1alpha1.AnnotationMessageID: lineage.Root,
-		v1alpha1.AnnotationAttempt:   strconv.Itoa(lineage.Attempt),
-	})
+	job := instantiate(binding, lineage)
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
 	}
@@ -104,13 +74,47 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 		}
 		environment = append(environment, plain(v.Name, v.Value))
 	}
-	for i := range pod.Spec.InitContainers {
-		prepend(&pod.Spec.InitContainers[i], environment)
+	pod := &job.Spec.Template.Spec
+	for i := range pod.InitContainers {
+		prepend(&pod.InitContainers[i], environment)
 	}
-	for i := range pod.Spec.Containers {
-		prepend(&pod.Spec.Containers[i], environment)
+	for i := range pod.Containers {
+		prepend(&pod.Containers[i], environment)
 	}
 	return job, checkBounds(job)
+}
+
+// instantiate makes a Job of the template, with the names and keys that it has whatever its message is.
+func instantiate(binding *v1alpha1.QueueBinding, lineage Lineage) *batchv1.Job {
+	template := binding.Spec.JobTemplate.DeepCopy()
+	for _, keys := range []map[string]string{
+		template.Metadata.Labels, template.Metadata.Annotations,
+		template.Spec.Template.Labels, template.Spec.Template.Annotations,
+	} {
+		// A template that was taken from a Job must not tell of that Job's message.
+		maps.DeleteFunc(keys, func(key, _ string) bool { return strings.HasPrefix(key, v1alpha1.KeyPrefix) })
+	}
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            lineage.JobName(binding.Name, binding.UID),
+			Namespace:       binding.Namespace,
+			Labels:          template.Metadata.Labels,
+			Annotations:     template.Metadata.Annotations,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(binding, v1alpha1.GroupVersion.WithKind("QueueBinding"))},
+		},
+		Spec: template.Spec,
+	}
+	labels := map[string]string{
+		v1alpha1.LabelBinding: binding.Name,
+		v1alpha1.LabelMessage: lineage.MessageLabel(),
+	}
+	job.Labels = merge(job.Labels, labels)
+	job.Spec.Template.Labels = merge(job.Spec.Template.Labels, labels)
+	job.Annotations = merge(job.Annotations, map[string]string{
+		v1alpha1.AnnotationMessageID: lineage.Root,
+		v1alpha1.AnnotationAttempt:   strconv.Itoa(lineage.Attempt),
+	})
+	return job
 }
 
 // deliverEnv stores the message once, as annotations of the Pod template, and has the environment refer to them.
