@@ -45,7 +45,7 @@ type Options struct {
 
 // Creator makes the Jobs of one binding. Its methods may be called from several goroutines.
 type Creator struct {
-	stop     context.Context
+	stopped  context.Context
 	requests *requests
 	secrets  *secrets
 	gate     *gate
@@ -56,14 +56,14 @@ type Creator struct {
 	created  func()
 }
 
-// New makes a Creator. Once stop ends it waits for the API server no more, but finishes what it does until ctx ends.
-func New(ctx, stop context.Context, o Options) *Creator {
+// New makes a Creator. Once stopped ends it waits for the API server no more, but finishes what it does until ctx ends.
+func New(ctx, stopped context.Context, o Options) *Creator {
 	requests := &requests{
 		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, places: make(chan struct{}, parallelCreates),
 		namespace: o.Binding.Namespace, uid: o.UID,
 	}
 	return &Creator{
-		stop:     stop,
+		stopped:  stopped,
 		requests: requests,
 		secrets:  &secrets{requests: requests, log: o.Log, uid: o.UID},
 		gate:     newGate(o.Clock, o.Blocked),
@@ -130,9 +130,9 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 }
 
 // enter waits until an attempt may be made. It returns false where none is to be made any more: what would have to wait for the
-// API server ends with stop, and the binding may have no use for the message any more.
+// API server ends with stopped, and the binding may have no use for the message any more.
 func (c *Creator) enter(d *delivery) bool {
-	entered := c.gate.enter(c.stop) == nil
+	entered := c.gate.enter(c.stopped) == nil
 	if !entered && c.gate.isClosed() || d.rendered != nil && !c.wanted() {
 		if entered {
 			c.gate.abandon()

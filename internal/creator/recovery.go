@@ -31,7 +31,7 @@ const (
 // Recovery finds out about Jobs that the cache has not shown: those of an operator before this one, by one consistent list at
 // the start, and those whose creation was never seen, one by one.
 type Recovery struct {
-	stop     context.Context
+	stopped  context.Context
 	requests *requests
 	secrets  *secrets
 	gate     *gate
@@ -54,7 +54,7 @@ type Recovery struct {
 // at work on.
 func NewRecovery(c *Creator, o Options, maxClaims int, handBack func(receiptHandle string)) *Recovery {
 	r := &Recovery{
-		stop: c.stop, requests: c.requests, secrets: c.secrets, gate: c.gate, ledger: c.ledger, clock: o.Clock, log: o.Log,
+		stopped: c.stopped, requests: c.requests, secrets: c.secrets, gate: c.gate, ledger: c.ledger, clock: o.Clock, log: o.Log,
 		binding: o.Binding, uid: o.UID, handBack: handBack, maxClaims: maxClaims, blocked: o.Blocked,
 	}
 	r.timer = timer.New(o.Clock, r.findMissing)
@@ -62,10 +62,10 @@ func NewRecovery(c *Creator, o Options, maxClaims int, handBack func(receiptHand
 }
 
 // ExpectExisting reserves slots for Jobs that exist and that the cache does not show yet: the list that a cache starts from may
-// be older than the last Jobs of the operator before. It returns false when stop ends before that has succeeded.
+// be older than the last Jobs of the operator before. It returns false when stopped ends before that has succeeded.
 func (r *Recovery) ExpectExisting() bool {
 	backoff := timer.Backoff()
-	for r.stop.Err() == nil {
+	for r.stopped.Err() == nil {
 		err := r.listExisting()
 		if err == nil {
 			r.blocked("", "")
@@ -75,7 +75,7 @@ func (r *Recovery) ExpectExisting() bool {
 		blocked := blockedBy(err)
 		r.blocked(blocked.Reason, blocked.Error())
 		r.log.Error(err, "Could not list the Jobs of the binding")
-		timer.Sleep(r.stop, r.clock, backoff.Step())
+		timer.Sleep(r.stopped, r.clock, backoff.Step())
 	}
 	return false
 }
@@ -95,7 +95,7 @@ func (r *Recovery) listExisting() error {
 	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
 	options := []client.ListOption{client.InNamespace(r.binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: r.binding.Name}, client.Limit(pageSize)}
 	for {
-		ctx, cancel := context.WithTimeout(r.stop, requestTimeout)
+		ctx, cancel := context.WithTimeout(r.stopped, requestTimeout)
 		err := r.requests.reader.List(ctx, list, options...)
 		cancel()
 		if err != nil {
@@ -165,7 +165,7 @@ func (r *Recovery) claimSecrets(each metav1.ObjectMeta) bool {
 func (r *Recovery) findMissing() time.Time {
 	names, more := r.ledger.Overdue(r.clock.Now().Add(-missingAfter))
 	for _, name := range names {
-		if r.stop.Err() != nil || r.gate.isClosed() {
+		if r.stopped.Err() != nil || r.gate.isClosed() {
 			break // the ones that wait there are still to be created
 		}
 		existing, err := r.requests.readJob(name)
@@ -173,7 +173,7 @@ func (r *Recovery) findMissing() time.Time {
 			r.ledger.Cancel(name)
 		}
 	}
-	if !more || r.stop.Err() != nil {
+	if !more || r.stopped.Err() != nil {
 		return time.Time{}
 	}
 	return r.clock.Now().Add(missingAgain)

@@ -108,3 +108,15 @@ func (r *requests) deleteSecret(secret *corev1.Secret) error {
 	return client.IgnoreNotFound(r.client.Delete(ctx, secret,
 		client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}))
 }
+
+// named is a Secret of which no more is known than its name.
+func named(name string) *metav1.PartialObjectMetadata {
+	return partial(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// partial is what is known of a Secret without its data, which may be a mebibyte.
+func partial(secret *corev1.Secret) *metav1.PartialObjectMetadata {
+	existing := &metav1.PartialObjectMetadata{ObjectMeta: *secret.ObjectMeta.DeepCopy()}
+	existing.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return existing
+}

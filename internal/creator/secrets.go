@@ -134,18 +134,6 @@ func (s *secrets) discard(secrets []*corev1.Secret) {
 	}
 }
 
-// named is a Secret of which no more is known than its name.
-func named(name string) *metav1.PartialObjectMetadata {
-	return partial(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}})
-}
-
-// partial is what is known of a Secret without its data, which may be a mebibyte.
-func partial(secret *corev1.Secret) *metav1.PartialObjectMetadata {
-	existing := &metav1.PartialObjectMetadata{ObjectMeta: *secret.ObjectMeta.DeepCopy()}
-	existing.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	return existing
-}
-
 // ofAJob reports whether a Secret belongs to a Job of a name, which may be gone.
 func ofAJob(secret *metav1.PartialObjectMetadata, name string) bool {
 	owner := metav1.GetControllerOf(secret)

@@ -7,24 +7,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-logr/logr"
-	"k8s.io/utils/clock"
-
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
-
-// Options are what Messages needs.
-type Options struct {
-	Queue queue.Queue
-	Clock clock.WithDelayedExecution
-	Log   logr.Logger
-	// FIFO reports whether the queue is one: SQS holds back what is behind a message in its group.
-	FIFO bool
-	// Visibility returns for how long messages are hidden at a time. It may change.
-	Visibility func() time.Duration
-	// Deleted, where it is set, is called for each message that was deleted.
-	Deleted func()
-}
 
 // Messages are the messages of one queue that are in flight. It may be used by several goroutines.
 type Messages struct {

@@ -79,9 +79,9 @@ type Loop struct {
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
-	// stop ends the loop. requests outlives it, so that what was received is finished.
-	stop, requests context.Context
-	release        context.CancelFunc
+	// stopped ends when the loop is to end. requests outlives it, so that what was received is finished.
+	stopped, requests context.Context
+	release           context.CancelFunc
 	// batches bounds the batches that are handled at a time, secondary the receives beside the first; underWay counts both.
 	batches, secondary chan struct{}
 	underWay           sync.WaitGroup
@@ -90,7 +90,7 @@ type Loop struct {
 	bindingGone atomic.Bool
 }
 
-func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
+func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, settings *Settings, q queue.Queue, changed func()) *Loop {
 	l := &Loop{
 		deps:      deps,
 		log:       log,
@@ -101,13 +101,13 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 		report:    newReporter(changed),
 		settings:  &atomic.Pointer[Settings]{},
 		wake:      make(chan struct{}, 1),
-		stop:      stop,
+		stopped:   stopped,
 		batches:   make(chan struct{}, parallelBatches),
 		secondary: make(chan struct{}, parallelReceives-1),
 	}
 	l.settings.Store(settings)
-	requests, cancelRequests := timer.Outlive(stop, deps.Clock, requestsLast)
-	creates, cancelCreates := timer.Outlive(stop, deps.Clock, createsLast)
+	requests, cancelRequests := timer.Outlive(stopped, deps.Clock, requestsLast)
+	creates, cancelCreates := timer.Outlive(stopped, deps.Clock, createsLast)
 	l.requests = requests
 	l.release = func() {
 		cancelCreates()
@@ -118,7 +118,7 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 		Queue: q, Clock: deps.Clock, Log: log, FIFO: l.fifo, Visibility: l.visibility,
 		Deleted: func() { deps.Metrics.Acknowledged(l.key) },
 	})
-	l.stats = newStatsPoller(stop, deps.Clock, q, l.report)
+	l.stats = newStatsPoller(stopped, deps.Clock, q, l.report)
 	options := creator.Options{
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
@@ -128,7 +128,7 @@ func newLoop(stop context.Context, deps *Dependencies, log logr.Logger, settings
 			l.wakeUp()
 		},
 	}
-	l.creator = creator.New(creates, stop, options)
+	l.creator = creator.New(creates, stopped, options)
 	// Two operators may have been at work before: one that led, and one that had been deposed.
 	l.recovery = creator.NewRecovery(l.creator, options, 2*parallelBatches*queue.MaxBatch, func(receiptHandle string) {
 		l.inFlight.Return(receiptHandle, 0)
@@ -209,7 +209,7 @@ func (l *Loop) receiveAll() {
 		l.stats.receiving(true)
 		full, err := l.receive(n, queue.MaxWait)
 		if err != nil {
-			timer.Sleep(l.stop, l.deps.Clock, failures.Step())
+			timer.Sleep(l.stopped, l.deps.Clock, failures.Step())
 			continue
 		}
 		failures = backoff
@@ -232,7 +232,7 @@ func (l *Loop) receiveBeside() {
 				return
 			}
 			n := 0
-			if l.stop.Err() == nil {
+			if l.stopped.Err() == nil {
 				n = l.tryReserve()
 			}
 			if n == 0 {
@@ -256,12 +256,12 @@ func tryTake(places chan<- struct{}) bool {
 
 // reserve waits until slots are free and takes them. It returns 0 when the loop is stopped.
 func (l *Loop) reserve() int {
-	for l.stop.Err() == nil {
+	for l.stopped.Err() == nil {
 		if n := l.tryReserve(); n > 0 {
 			return n
 		}
 		select {
-		case <-l.stop.Done():
+		case <-l.stopped.Done():
 		case <-l.wake:
 		}
 	}
