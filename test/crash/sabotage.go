@@ -13,7 +13,7 @@ type Sabotage struct {
 
 const (
 	creatorFile = "internal/creator/creator.go"
-	handleFile  = "internal/intake/handle.go"
+	loopFile    = "internal/intake/loop.go"
 	lineageFile = "internal/job/lineage.go"
 	slotsFile   = "internal/ledger/slots.go"
 )
@@ -25,9 +25,9 @@ var Sabotages = []Sabotage{
 		Scenario: "one message",
 		Finds:    lost,
 		Edits: []rig.Edit{{
-			File: handleFile,
-			Old:  "		record, found, err := l.find(message, lineage)\n",
-			New:  "		l.queue.Delete(l.requests, []string{message.ReceiptHandle})\n		record, found, err := l.find(message, lineage)\n",
+			File: loopFile,
+			Old:  "	l.inFlight.Received(messages, began, visibility)\n",
+			New:  "	for i := range messages {\n		l.queue.Delete(l.requests, []string{messages[i].ReceiptHandle})\n	}\n	l.inFlight.Received(messages, began, visibility)\n",
 		}},
 	},
 	{
