@@ -20,6 +20,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/inflight"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
@@ -123,6 +124,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
 		Created: func() { deps.Metrics.Created(l.key) },
+		Sample:  l.sample,
 		Blocked: func(reason, message string) {
 			l.report.blocked(reason, message)
 			l.wakeUp()
@@ -167,6 +169,23 @@ func (l *Loop) visibility() time.Duration { return l.settings.Load().visibility(
 func (l *Loop) wanted() bool {
 	settings := l.settings.Load()
 	return !l.bindingGone.Load() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
+}
+
+// sample returns the objects of a message that never was.
+func (l *Loop) sample() ([]client.Object, error) {
+	sample, err := job.Sample(l.settings.Load().Binding)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := job.SampleSecrets(sample)
+	if err != nil {
+		return nil, err
+	}
+	objects := []client.Object{sample}
+	for _, secret := range secrets {
+		objects = append(objects, secret)
+	}
+	return objects, nil
 }
 
 // run receives until the loop is stopped, and returns when all that it received is done with.
