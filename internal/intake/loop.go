@@ -143,6 +143,23 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	return l
 }
 
+// legacy is what a loop leaves to the next one of the same binding, which uses the queue by other credentials.
+type legacy struct {
+	uid     types.UID
+	created *lru.Cache
+	report  Report
+}
+
+func (l *Loop) legacy() legacy {
+	return legacy{uid: l.uid, created: l.handler.created, report: l.report.snapshot()}
+}
+
+// inherit takes over what an earlier loop left. It is called before run.
+func (l *Loop) inherit(left legacy) {
+	l.handler.created = left.created
+	l.report.report = left.report
+}
+
 // update gives the loop new settings.
 func (l *Loop) update(settings *Settings) {
 	l.settings.Store(settings)
