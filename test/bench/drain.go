@@ -87,11 +87,11 @@ func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name 
 // timed is how many Jobs per second an owner gets, from the moment at which do begins until it has n more.
 func (s *stage) timed(ctx context.Context, who string, n int, by owner, do func() error) (float64, error) {
 	before, began := usageOfAll(), time.Now()
-	had := len(s.sightings.of(by))
+	had := len(s.creations.of(by))
 	if err := do(); err != nil {
 		return 0, err
 	}
-	last, err := s.sightings.await(ctx, by, had+n)
+	last, err := s.creations.await(ctx, by, had+n)
 	if err != nil {
 		return 0, err
 	}

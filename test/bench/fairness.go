@@ -69,7 +69,7 @@ func measureFairness(ctx context.Context, s *stage, r *report) error {
 		fastest, slowest := time.Duration(0), time.Duration(0)
 		ended := began
 		for i, a := range drained {
-			last, err := s.sightings.await(ctx, a.operator(), s.amounts.each)
+			last, err := s.creations.await(ctx, a.operator(), s.amounts.each)
 			if err != nil {
 				return err
 			}
@@ -96,12 +96,12 @@ func measureFairness(ctx context.Context, s *stage, r *report) error {
 func (a *arena) stream(ctx context.Context) []float64 {
 	var waits []float64
 	for ctx.Err() == nil {
-		had := len(a.stage.sightings.of(a.operator()))
+		had := len(a.stage.creations.of(a.operator()))
 		if _, err := a.queue.Send(ctx, body(had)); err != nil {
 			break
 		}
 		sent := time.Now()
-		seen, err := a.stage.sightings.await(ctx, a.operator(), had+1)
+		seen, err := a.stage.creations.await(ctx, a.operator(), had+1)
 		if err != nil {
 			break
 		}

@@ -46,7 +46,7 @@ func measureKeep(ctx context.Context, s *stage, r *report) error {
 			return err
 		}
 		what := fmt.Sprintf("one binding with %d Jobs", kept)
-		seen := len(s.sightings.of(a.operator()))
+		seen := len(s.creations.of(a.operator()))
 		r.add(fmt.Sprintf("%s, %d waiting, Jobs over the limit", what, waiting), float64(seen-kept), "Jobs", atMost(0))
 		r.add(what+", filled", rate, "Jobs/s", goalless)
 		r.add(what+", resident memory", o.memory(false), "MiB", goalless)

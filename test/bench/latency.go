@@ -49,19 +49,19 @@ func measureLatency(ctx context.Context, s *stage, r *report) error {
 // one times a message for the binding.
 func (a *arena) one(ctx context.Context) (time.Duration, error) {
 	time.Sleep(restBetween)
-	had := len(a.stage.sightings.of(a.operator()))
+	had := len(a.stage.creations.of(a.operator()))
 	if _, err := a.queue.Send(ctx, body(had)); err != nil {
 		return 0, err
 	}
 	sent := time.Now()
-	seen, err := a.stage.sightings.await(ctx, a.operator(), had+1)
+	seen, err := a.stage.creations.await(ctx, a.operator(), had+1)
 	return seen.Sub(sent), err
 }
 
 // oneByBare times a message for the bare client.
 func (a *arena) oneByBare(ctx context.Context) (time.Duration, error) {
 	time.Sleep(restBetween)
-	had := len(a.stage.sightings.of(a.bareOwner()))
+	had := len(a.stage.creations.of(a.bareOwner()))
 	group, ctx := errgroup.WithContext(ctx)
 	waiting := make(chan struct{})
 	group.Go(func() error { return a.bare.one(ctx, waiting) })
@@ -71,7 +71,7 @@ func (a *arena) oneByBare(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	sent := time.Now()
-	seen, err := a.stage.sightings.await(ctx, a.bareOwner(), had+1)
+	seen, err := a.stage.creations.await(ctx, a.bareOwner(), had+1)
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +93,7 @@ func measureBurst(ctx context.Context, s *stage, r *report) error {
 		}
 		var operator, bare []float64
 		for i := range s.amounts.bursts + 1 {
-			had := len(s.sightings.of(a.bareOwner()))
+			had := len(s.creations.of(a.bareOwner()))
 			group, grouped := errgroup.WithContext(ctx)
 			group.Go(func() error { return a.bare.drain(grouped, burst) })
 			time.Sleep(pollOpens)
@@ -105,7 +105,7 @@ func measureBurst(ctx context.Context, s *stage, r *report) error {
 				return err
 			}
 			time.Sleep(restBetween)
-			took, err := a.stage.burst(ctx, a.operator(), len(s.sightings.of(a.operator())), a.queue.SendAll)
+			took, err := a.stage.burst(ctx, a.operator(), len(s.creations.of(a.operator())), a.queue.SendAll)
 			if err != nil {
 				return err
 			}
@@ -125,6 +125,6 @@ func (s *stage) burst(ctx context.Context, by owner, had int, send func(context.
 	if err := send(ctx, bodies(burst)); err != nil {
 		return 0, err
 	}
-	seen, err := s.sightings.await(ctx, by, had+burst)
+	seen, err := s.creations.await(ctx, by, had+burst)
 	return seen.Sub(began), err
 }

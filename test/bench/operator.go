@@ -13,12 +13,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // operator is a running operator whose own metrics and profiles can be read.
 type operator struct {
-	*rig.Operator
+	*process.Process
 	metrics, pprof string
 }
 
@@ -35,16 +36,14 @@ func (s *stage) startOperator(ctx context.Context, name string, way *rig.Way, mo
 	if s.profiles != "" {
 		args = append(args, "--pprof-bind-address="+pprof)
 	}
-	process, err := s.StartOperator(s.program, way, append(args, more...)...)
+	running, err := s.StartOperator(s.program, way, append(args, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	started := &operator{Operator: process, metrics: "http://" + metrics + "/metrics", pprof: "http://" + pprof + "/debug/pprof/"}
+	started := &operator{Process: running, metrics: "http://" + metrics + "/metrics", pprof: "http://" + pprof + "/debug/pprof/"}
 	err = rig.Await(ctx, "operator "+name, func() string {
-		select {
-		case <-started.Ended():
-			return "it has ended, see " + started.Log
-		default:
+		if err := started.Alive(); err != nil {
+			return fmt.Sprintf("%v, see %s", err, started.Log)
 		}
 		_, err := started.scrape(ctx)
 		return rig.Problem(err)

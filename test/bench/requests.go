@@ -95,7 +95,7 @@ func (s *stage) countRequests(ctx context.Context) (counted requests, err error)
 		if err := a.release(ctx); err != nil {
 			return err
 		}
-		if _, err := s.sightings.await(ctx, a.operator(), n); err != nil {
+		if _, err := s.creations.await(ctx, a.operator(), n); err != nil {
 			return err
 		}
 		busy := counter.snapshot() // what follows are receives of an empty queue

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -73,19 +73,10 @@ func successions(ctx context.Context, stream watch.Interface, n int) ([]float64,
 			case !ok:
 			case event.Type == watch.Added && !last.IsZero():
 				waits, last = append(waits, milliseconds(time.Since(last))), time.Time{}
-			case !ended[object.Name] && isComplete(object):
+			case !ended[object.Name] && job.Observe(object).State == job.Succeeded:
 				ended[object.Name], last = true, time.Now()
 			}
 		}
 	}
 	return waits, nil
-}
-
-func isComplete(object *batchv1.Job) bool {
-	for _, condition := range object.Status.Conditions {
-		if condition.Type == batchv1.JobComplete && condition.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }

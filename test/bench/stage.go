@@ -24,7 +24,7 @@ type stage struct {
 	amounts   amounts
 	program   string
 	profiles  string
-	sightings *sightings
+	creations *creations
 	stop      context.CancelFunc
 	arenas    int
 }
@@ -40,12 +40,12 @@ func newStage(ctx context.Context, cluster *rig.Cluster, amounts amounts, profil
 		}
 	}
 	watching, stop := context.WithCancel(ctx)
-	sightings, err := newSightings(watching, cluster.Client)
+	creations, err := watchCreations(watching, cluster.Client)
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	return &stage{Cluster: cluster, amounts: amounts, program: program, profiles: profiles, sightings: sightings, stop: stop}, nil
+	return &stage{Cluster: cluster, amounts: amounts, program: program, profiles: profiles, creations: creations, stop: stop}, nil
 }
 
 func (s *stage) close() { s.stop() }

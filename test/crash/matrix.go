@@ -15,13 +15,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // Matrix plays scenarios.
 type Matrix struct {
-	Cluster *rig.Cluster
-	Witness *rig.Witness
+	Cluster  *rig.Cluster
+	Recorder *recorder.Recorder
 	// Program is the operator.
 	Program string
 	// Parallel is how many cases are played side by side. Each has a namespace, a queue and an operator of its own.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/test/faultproxy"
+	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -78,7 +80,7 @@ func (s *script) seen() (names []string, cut string) {
 func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fault) (outcome, error) {
 	name := fmt.Sprintf("case-%d", m.serial.Add(1))
 	result := outcome{scenario: scenario, at: at, fault: fault}
-	c := &Case{Scenario: scenario, Cluster: m.Cluster, Witness: m.Witness, Sent: map[string]string{}}
+	c := &Case{Scenario: scenario, Cluster: m.Cluster, Recorder: m.Recorder, Sent: map[string]string{}}
 	c.script = &script{at: at, fault: fault, twice: scenario.Twice, done: make(chan struct{})}
 	way, err := m.Cluster.OpenWay(name, name, c.script.decide)
 	if err != nil {
@@ -90,7 +92,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	}
 
 	// Nothing may be cut before what kills it is known.
-	started := make(chan *rig.Operator, 1)
+	started := make(chan *process.Process, 1)
 	c.script.kill = func() {
 		operator := <-started
 		operator.Kill()
@@ -118,7 +120,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 }
 
 // startAgain starts the operator again once it was killed, and returns then or when that is not needed any more.
-func (m *Matrix) startAgain(ctx context.Context, way *rig.Way, running chan *rig.Operator, killed, settled <-chan struct{}) error {
+func (m *Matrix) startAgain(ctx context.Context, way *rig.Way, running chan *process.Process, killed, settled <-chan struct{}) error {
 	select {
 	case <-killed:
 	case <-settled:
@@ -187,7 +189,7 @@ func (c *Case) begin(ctx context.Context, name string) error {
 
 // watchForSecrets looks for the Secret of each Job of a namespace when that is seen.
 func (c *Case) watchForSecrets(ctx context.Context, namespace string) {
-	c.Witness.OnCreate(func(created rig.Job, _ rig.BindingSeen, _ int) {
+	c.Recorder.OnCreate(func(created recorder.Job, _ recorder.Binding, _ int) {
 		if created.Namespace != namespace {
 			return
 		}

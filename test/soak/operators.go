@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -21,12 +22,12 @@ type operators struct {
 	mu      sync.Mutex
 	ending  bool
 	ways    []*rig.Way
-	running map[string]*rig.Operator
+	running map[string]*process.Process
 	keepers sync.WaitGroup
 }
 
 func newOperators(cluster *rig.Cluster, program string, weather *weather) *operators {
-	return &operators{cluster: cluster, program: program, weather: weather, running: map[string]*rig.Operator{}}
+	return &operators{cluster: cluster, program: program, weather: weather, running: map[string]*process.Process{}}
 }
 
 func (o *operators) names() []string { return []string{"first", "second"} }
@@ -76,7 +77,7 @@ func (o *operators) keep(name string, way *rig.Way) {
 }
 
 // get is the running operator of a name, or nil.
-func (o *operators) get(name string) *rig.Operator {
+func (o *operators) get(name string) *process.Process {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.running[name]

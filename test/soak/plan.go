@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/testenv"
@@ -88,11 +89,11 @@ func (s *soak) during(fate window) func(context.Context, *rand.Rand) {
 func (s *soak) freeze(ctx context.Context, _ *rand.Rand) {
 	defer s.overlap.begin()()
 	operator := s.operators.get(s.weather.leading())
-	if operator == nil || operator.Freeze() != nil {
+	if operator == nil || operator.Signal(syscall.SIGSTOP) != nil {
 		return
 	}
 	pause(ctx, 10*time.Second)
-	_ = operator.Thaw() // it may have been killed
+	_ = operator.Signal(syscall.SIGCONT) // it may have been killed
 }
 
 // depose cuts the leader's requests for its Lease until another leads.
