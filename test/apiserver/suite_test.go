@@ -160,7 +160,7 @@ func logged() string { return operator.LastLines(60) }
 // start starts the operator with the rights of a kubeconfig.
 func start(kubeconfig string, args ...string) *process.Process {
 	GinkgoHelper()
-	started, err := cluster.StartOperator(program, cluster.DirectWay("operator", "KUBECONFIG="+kubeconfig), args...)
+	started, err := cluster.StartOperator(program, cluster.DirectEndpoints("operator", "KUBECONFIG="+kubeconfig), args...)
 	Expect(err).NotTo(HaveOccurred())
 	return started
 }

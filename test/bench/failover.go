@@ -17,13 +17,13 @@ const (
 )
 
 // measureFailover ends leaders while messages come, and tells for how long no Job was created.
-func measureFailover(ctx context.Context, s *stage, r *report) error {
-	busy, err := s.newArena(ctx, nil)
+func measureFailover(ctx context.Context, s *suite, r *report) error {
+	busy, err := s.newWorkspace(ctx, nil)
 	if err != nil {
 		return err
 	}
 	for range s.amounts.neighbours {
-		if _, err := s.newArena(ctx, nil); err != nil {
+		if _, err := s.newWorkspace(ctx, nil); err != nil {
 			return err
 		}
 	}
@@ -35,7 +35,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 	}()
 	replica := func() error {
 		name := fmt.Sprintf("operator-replica-%d", len(replicas))
-		started, err := s.startOperator(ctx, name, s.DirectWay(name), "--leader-elect", "--leader-election-namespace=default")
+		started, err := s.startOperator(ctx, name, s.DirectEndpoints(name), "--leader-elect", "--leader-election-namespace=default")
 		if err == nil {
 			replicas = append(replicas, started)
 		}
@@ -88,7 +88,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 }
 
 // gap is the longest time without a new Job since a moment, told once the old leader is gone and Jobs come again.
-func (s *stage) gap(ctx context.Context, by owner, had int, since time.Time, gone <-chan struct{}) (time.Duration, error) {
+func (s *suite) gap(ctx context.Context, by owner, had int, since time.Time, gone <-chan struct{}) (time.Duration, error) {
 	const steady = 3 * time.Second
 	var goneAt time.Time
 	longest := time.Duration(0)

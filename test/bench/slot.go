@@ -16,9 +16,9 @@ import (
 
 // measureSlot times, with one Job allowed at a time, from the moment at which one is seen to be complete until the next
 // is seen to be created.
-func measureSlot(ctx context.Context, s *stage, r *report) error {
+func measureSlot(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "slot", func(*operator) error {
-		a, err := s.newArena(ctx, func(b *v1alpha1.QueueBinding) {
+		a, err := s.newWorkspace(ctx, func(b *v1alpha1.QueueBinding) {
 			b.Spec.Suspend = true
 			b.Spec.Concurrency.MaxActiveJobs = new(int32(1))
 			b.Spec.JobTemplate.Spec.Suspend = nil
@@ -62,8 +62,8 @@ func successions(ctx context.Context, stream watch.Interface, n int) ([]float64,
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(rig.Patience):
-			return nil, fmt.Errorf("the next Job %w", rig.ErrImpatient)
+		case <-time.After(rig.Timeout):
+			return nil, fmt.Errorf("the next Job %w", rig.ErrTimeout)
 		case event, ok := <-stream.ResultChan():
 			if !ok {
 				return nil, fmt.Errorf("the watch broke off")

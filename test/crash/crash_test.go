@@ -80,7 +80,7 @@ func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 func TestSabotageIsFound(t *testing.T) {
 	m := matrix(t)
 	m.First = true
-	m.Patience = 15 * time.Second // some of these never settle
+	m.Timeout = 15 * time.Second // some of these never settle
 	for _, sabotage := range crash.Sabotages {
 		t.Run(sabotage.Name, func(t *testing.T) {
 			program, err := m.Cluster.Build(sabotage.Name, sabotage.Edits...)

@@ -31,8 +31,8 @@ type Matrix struct {
 	Survive bool
 	// Every leaves out steps: 3 breaks every third one.
 	Every int
-	// Patience is how long a case may take to settle; a minute if it is 0.
-	Patience time.Duration
+	// Timeout is how long a case may take to settle; a minute if it is 0.
+	Timeout time.Duration
 	// First ends a scenario at its first violation.
 	First bool
 	// Log is told what goes on.

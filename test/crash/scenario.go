@@ -39,9 +39,9 @@ type Scenario struct {
 	Act func(context.Context, *Case) error
 	// Missing says what is not yet as it is to be at last, or nothing.
 	Missing func(context.Context, *Case) string
-	// Slow scenarios wait for a message's backoff: they have Patience of their own, and CI plays fewer of their cases.
-	Slow     bool
-	Patience time.Duration
+	// Slow scenarios wait for a message's backoff: they have a Timeout of their own, and CI plays fewer of their cases.
+	Slow    bool
+	Timeout time.Duration
 	// Linger is how long things are left to themselves after that, where nothing tells whether the operator is done.
 	Linger time.Duration
 	// Violations says what is not as promised, when nothing is missing.

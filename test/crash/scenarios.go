@@ -103,7 +103,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		// The first attempt fails, the message comes back after its backoff, and the second attempt succeeds.
-		Name: "on success, failure", Limit: 1, Keep: true, Slow: true, Patience: 5 * time.Minute,
+		Name: "on success, failure", Limit: 1, Keep: true, Slow: true, Timeout: 5 * time.Minute,
 		Bodies:     []string{rig.Body(0, "127.0.0.1", 3)},
 		Act:        failTheFirst,
 		Missing:    settled(1, 1),
@@ -280,7 +280,7 @@ func everythingIsSomewhere(ctx context.Context, c *Case) string {
 		return err.Error()
 	}
 	for id := range c.Sent {
-		if !had[id] && !slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id }) {
+		if !had[id] && !slices.ContainsFunc(held, func(h rig.QueuedMessage) bool { return h.ID == id }) {
 			return fmt.Sprintf(lost+"message %s is not on the queue and had no Job", id)
 		}
 	}
@@ -300,7 +300,7 @@ func onlyBefore(ctx context.Context, c *Case) []string {
 		jobs[job.Root] = append(jobs[job.Root], job)
 	}
 	for id, body := range c.Sent {
-		onQueue := slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id })
+		onQueue := slices.ContainsFunc(held, func(h rig.QueuedMessage) bool { return h.ID == id })
 		switch {
 		case len(jobs[id]) > 1:
 			wrong = append(wrong, fmt.Sprintf(doubled+"message %s had %d Jobs", id, len(jobs[id])))

@@ -65,7 +65,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 
 func startOperator(args ...string) *process.Process {
 	GinkgoHelper()
-	started, err := cluster.StartOperator(program, cluster.DirectWay("operator"), args...)
+	started, err := cluster.StartOperator(program, cluster.DirectEndpoints("operator"), args...)
 	Expect(err).NotTo(HaveOccurred())
 	return started
 }

@@ -86,7 +86,7 @@ func run(ctx context.Context, seed uint64, duration time.Duration, without strin
 	}
 	defer s.operators.end()
 
-	if err := s.storm(ctx, duration); err != nil {
+	if err := s.inject(ctx, duration); err != nil {
 		return 0, err
 	}
 	unsettled := s.settle(ctx)
