@@ -32,7 +32,7 @@ var _ = Describe("The lineage", func() {
 		annotate(ctx, binding, "all")
 		// Somewhere between the first message and the last mark.
 		Eventually(func() int { return marked(w.jobs(ctx)) }).Should(BeNumerically(">", 3))
-		operator.kill()
+		operator.Kill()
 		operator = startOperator()
 		Eventually(func() map[string]int {
 			all := map[string]int{}
@@ -110,20 +110,20 @@ var _ = Describe("The lineage", func() {
 		for _, want := range []string{"2", "3"} {
 			annotate(ctx, binding, "all")
 			Eventually(attempts).WithArguments(ctx, w).Should(ConsistOf(want))
-			Eventually(func() bool { return isFinished(&w.jobs(ctx)[0]) }).Should(BeTrue())
+			Eventually(func() job.State { return job.Observe(&w.jobs(ctx)[0]).State }).ShouldNot(Equal(job.Active))
 		}
 	})
 
 	It("is recognized in a Job that a user relabelled", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
 		w.binding(ctx, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(2)) })
-		operator.kill()
+		operator.Kill()
 		w.send(ctx, "x")
 		// As if the operator had died between create and delete, and a user had taken the label off since.
 		operator = startOperator()
 		Eventually(w.jobs).WithArguments(ctx).Should(HaveLen(1))
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
-		operator.kill()
+		operator.Kill()
 		job := w.jobs(ctx)[0]
 		job.Labels = nil
 		Expect(k8s.Update(ctx, &job)).To(Succeed())
