@@ -1,0 +1,68 @@
+package controller_test
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/queue"
+)
+
+var _ = Describe("The conditions", func() {
+	is := func(ready, reachable, valid string) gomegatypes.GomegaMatcher {
+		return And(
+			condition(v1alpha1.ConditionReady, HavePrefix(ready)),
+			condition(v1alpha1.ConditionQueueReachable, HavePrefix(reachable)),
+			condition(v1alpha1.ConditionJobTemplateValid, HavePrefix(valid)),
+			HaveField("Conditions", HaveEach(HaveField("ObservedGeneration", BeNumerically(">", 0)))),
+		)
+	}
+
+	It("are true while messages become Jobs, and also when the user suspends that", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Suspend = true })
+		Eventually(w.status).WithArguments(ctx).Should(And(is("True Suspended", "True Reachable", "True Accepted"), HaveField("ObservedGeneration", BeEquivalentTo(2))))
+		w.send("a")
+		Consistently(w.jobs).WithArguments(ctx).Should(BeEmpty())
+		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Suspend = false })
+		w.started(ctx, 1)
+	})
+
+	It("tell why the queue cannot be used, and when it can again", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		w.queue.fail(queue.Errorf(queue.AccessDenied, "not authorized to perform: sqs:receivemessage"))
+		Eventually(w.status).WithArguments(ctx).Should(is("False AccessDenied: not authorized", "False AccessDenied: not authorized", "True Accepted"))
+		w.queue.fail(nil)
+		w.send("a")
+		w.started(ctx, 1)
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+	})
+
+	It("tell of a Secret that is not there", func(ctx SpecContext) {
+		w := newWorkspace(ctx, func(s *v1alpha1.QueueBindingSpec) {
+			s.Queue.Credentials = &v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "none"}}
+		})
+		Eventually(w.status).WithArguments(ctx).Should(is("False CredentialsUnavailable", "False CredentialsUnavailable: there is no Secret none", "True Accepted"))
+	})
+
+	It("tell of a template in the API server's words, and nothing is received until it is mended", func(ctx SpecContext) {
+		w := newWorkspace(ctx, func(s *v1alpha1.QueueBindingSpec) {
+			s.JobTemplate.Spec.Template.Spec.Containers[0].Name = "Not_a_name"
+		})
+		w.send("a")
+		Eventually(w.status).WithArguments(ctx).Should(condition(v1alpha1.ConditionJobTemplateValid, And(
+			HavePrefix("False JobInvalid"), ContainSubstring("spec.template.spec.containers[0].name"))))
+		Expect(w.status(ctx)).To(condition(v1alpha1.ConditionReady, HavePrefix("False JobInvalid")))
+		Consistently(w.queue.remaining).Should(HaveEach(HaveField("ReceiveCount", 0)))
+		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.JobTemplate.Spec.Template.Spec.Containers[0].Name = "a-name" })
+		w.started(ctx, 1)
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+	})
+
+	It("tell of an expression that does not compile", func(ctx SpecContext) {
+		w := newWorkspace(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Message.Variables[0].Expression = "message.jsn" })
+		Eventually(w.status).WithArguments(ctx).Should(condition(v1alpha1.ConditionJobTemplateValid, HavePrefix("False ExpressionInvalid")))
+	})
+})
