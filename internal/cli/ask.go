@@ -43,7 +43,7 @@ func post(ctx context.Context, d dynamic.Interface, request *subresources.Requeu
 	return answer, nil
 }
 
-// isAbsent is whether an error says that there is no such API. Where it is the binding that is not there, the API says
+// isAbsent reports whether an error says that there is no such API. Where it is the binding that is not there, the API says
 // so with the binding's group.
 func isAbsent(err error) bool {
 	var status apierrors.APIStatus

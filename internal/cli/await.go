@@ -17,11 +17,11 @@ import (
 // awaitInterval is how often the cluster is asked how far a requeue is.
 const awaitInterval = 500 * time.Millisecond
 
-// awaitRequeue waits until the messages of all accepted Jobs are back on the queue.
-func (p *plugin) awaitRequeue(ctx context.Context, c client.Reader, answer *subresources.Requeue, timeout time.Duration) error {
-	bar := p.newProgress("back on the queue")
+// await waits until the messages of all accepted Jobs are back on the queue.
+func (o *requeuer) await(ctx context.Context, c client.Reader, answer *subresources.Requeue) error {
+	bar := newProgress(o.plugin, "back on the queue")
 	defer bar.end()
-	deadline := p.Clock.Now().Add(timeout)
+	deadline := o.Clock.Now().Add(o.timeout)
 	for {
 		sent, left, err := outstanding(ctx, c, answer)
 		if err != nil {
@@ -37,14 +37,14 @@ func (p *plugin) awaitRequeue(ctx context.Context, c client.Reader, answer *subr
 				code: codeRefused, err: fmt.Errorf("the operator refused %s", plural(len(answer.Status.Accepted)-sent, "Job")),
 				next: fmt.Sprintf("see status.lastRequeue in `kubectl get queuebinding %s -n %s -o yaml`", answer.Name, answer.Namespace),
 			}
-		case p.Clock.Now().After(deadline):
+		case o.Clock.Now().After(deadline):
 			return &failure{
-				code: codeTimeout, err: fmt.Errorf("after %s, %d of %d are back on the queue", timeout, sent, len(answer.Status.Accepted)),
+				code: codeTimeout, err: fmt.Errorf("after %s, %d of %d are back on the queue", o.timeout, sent, len(answer.Status.Accepted)),
 				next: fmt.Sprintf("the request stands and goes on; see what stops it with `kubectl queuebinding describe %s -n %s`", answer.Name, answer.Namespace),
 			}
 		}
 		select {
-		case <-p.Clock.After(awaitInterval):
+		case <-o.Clock.After(awaitInterval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -65,7 +65,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// plugin is what all commands share.
+// plugin is what all commands share: the caller's cluster, streams and clock.
 type plugin struct {
 	*Env
 	flags *genericclioptions.ConfigFlags
@@ -100,10 +100,10 @@ For completion in a shell, put kubectl_complete-queuebinding beside the plugin.`
 	root.CompletionOptions.HiddenDefaultCmd = true // kubectl completes plugins in a way of its own
 	p.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		p.listCommand(), p.describeCommand(), p.failuresCommand(), p.messageCommand(), p.requeueCommand(),
-		p.sendCommand(), p.peekCommand(), p.watchCommand(),
+		newListCommand(p), newDescribeCommand(p), newFailuresCommand(p), newMessageCommand(p), newRequeueCommand(p),
+		newSendCommand(p), newPeekCommand(p), newWatchCommand(p),
 	)
-	if err := root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces); err != nil {
+	if err := root.RegisterFlagCompletionFunc("namespace", completion{p}.namespaces); err != nil {
 		panic(err) // there is no such flag: a mistake in this file
 	}
 	return root
@@ -122,10 +122,10 @@ func Run(ctx context.Context, env *Env, args []string) int {
 		failure = explain(err)
 	}
 	if failure.err != nil {
-		fmt.Fprintf(env.ErrOut, "error: %v\n", failure.err)
+		fmt.Fprintf(env.ErrOut, "error: %s\n", printable(failure.err.Error()))
 	}
 	if failure.next != "" {
-		fmt.Fprintf(env.ErrOut, "next: %s\n", failure.next)
+		fmt.Fprintf(env.ErrOut, "next: %s\n", printable(failure.next))
 	}
 	return failure.code
 }
@@ -173,5 +173,5 @@ func (p *plugin) binding(ctx context.Context, name string) (client.WithWatch, *v
 
 // note tells a person something that is no result.
 func (p *plugin) note(format string, args ...any) {
-	fmt.Fprintf(p.ErrOut, "note: "+format+"\n", args...)
+	fmt.Fprintf(p.ErrOut, "note: %s\n", printable(fmt.Sprintf(format, args...)))
 }

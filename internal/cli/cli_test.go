@@ -17,6 +17,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	testingclock "k8s.io/utils/clock/testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -54,7 +56,7 @@ func TestOneLine(t *testing.T) {
 func TestProgressIsForTerminals(t *testing.T) {
 	for _, terminal := range []bool{true, false} {
 		p, out, messages := fake(terminal)
-		bar := p.newProgress("sent")
+		bar := newProgress(p, "sent")
 		bar.show(5, 10)
 		bar.show(5, 10)
 		bar.end()
@@ -136,8 +138,8 @@ func TestIsAbsent(t *testing.T) {
 	}
 }
 
-// sender is a queue that takes messages, but for those that hold "bad".
-type sender struct {
+// picky is a queue that takes messages, but for those that hold "bad".
+type picky struct {
 	queue.Queue
 	mu      sync.Mutex
 	bodies  []string
@@ -145,7 +147,7 @@ type sender struct {
 	ids     map[string]bool
 }
 
-func (s *sender) SendBatch(_ context.Context, messages []queue.Outgoing) []error {
+func (s *picky) SendBatch(_ context.Context, messages []queue.Outgoing) []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches++
@@ -182,13 +184,13 @@ func TestSend(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, out, _ := fake(false)
-			s := &sender{ids: map[string]bool{}}
-			o := sendOptions{lines: true}
+			s := &picky{ids: map[string]bool{}}
+			o := &sender{plugin: p, lines: true}
 			parallel := parallelBatches
 			if tc.fifo {
 				parallel = 1
 			}
-			err := p.send(t.Context(), s, o.messages(io.Reader(strings.NewReader(tc.input)), tc.fifo), parallel)
+			err := o.send(t.Context(), s, o.messages(io.Reader(strings.NewReader(tc.input)), tc.fifo), parallel)
 			if (err == nil) != (tc.wantErr == "") || err != nil && !strings.Contains(err.Error(), tc.wantErr) {
 				t.Errorf("got %v, want %q", err, tc.wantErr)
 			}
@@ -202,5 +204,22 @@ func TestSend(t *testing.T) {
 				t.Errorf("%d requests for %d messages", s.batches, tc.wantSent)
 			}
 		})
+	}
+}
+
+// What a producer or a policy wrote must not play tricks on a terminal.
+func TestNothingPrintedHoldsControlCharacters(t *testing.T) {
+	const evil = "\x1b]0;title\a\x1b[2Jgone\r"
+	p, out, messages := fake(true)
+	p.note("said: %s", evil)
+	b := &v1alpha1.QueueBinding{}
+	b.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "r", Message: evil}}
+	b.Status.LastRejection = &v1alpha1.Rejection{MessageID: evil, Reason: evil, Message: evil}
+	p.Colour = false
+	describer{p}.describe(b, nil)
+	for name, text := range map[string]string{"output": out.String(), "messages": messages.String()} {
+		if strings.ContainsAny(text, "\x1b\r") {
+			t.Errorf("the %s hold control characters: %q", name, text)
+		}
 	}
 }

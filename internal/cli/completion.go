@@ -13,42 +13,43 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
-// Completion only helps: where the cluster does not answer it offers nothing.
+// completion offers names in the shell. It only helps: where the cluster does not answer it offers nothing.
+type completion struct{ *plugin }
 
-// completeBinding offers the names of bindings for the first argument.
-func (p *plugin) completeBinding(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+// binding offers the names of bindings for the first argument.
+func (c completion) binding(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return p.names(cmd, v1alpha1.GroupVersion.WithKind("QueueBinding"), prefix, nil)
+	return c.names(cmd, v1alpha1.GroupVersion.WithKind("QueueBinding"), prefix, nil)
 }
 
-// completeBindingAndJobs offers a binding's name, then names of its Jobs.
-func (p *plugin) completeBindingAndJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+// bindingAndJobs offers a binding's name, then names of its Jobs.
+func (c completion) bindingAndJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return p.completeBinding(cmd, args, prefix)
+		return c.binding(cmd, args, prefix)
 	}
-	return p.names(cmd, batchv1.SchemeGroupVersion.WithKind("Job"), prefix, client.MatchingLabels{v1alpha1.LabelBinding: args[0]})
+	return c.names(cmd, batchv1.SchemeGroupVersion.WithKind("Job"), prefix, client.MatchingLabels{v1alpha1.LabelBinding: args[0]})
 }
 
-// completeJob offers names of Jobs that belong to bindings.
-func (p *plugin) completeJob(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+// job offers names of Jobs that belong to bindings.
+func (c completion) job(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return p.names(cmd, batchv1.SchemeGroupVersion.WithKind("Job"), prefix, client.HasLabels{v1alpha1.LabelBinding})
+	return c.names(cmd, batchv1.SchemeGroupVersion.WithKind("Job"), prefix, client.HasLabels{v1alpha1.LabelBinding})
 }
 
-func (p *plugin) completeNamespaces(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return p.names(cmd, corev1.SchemeGroupVersion.WithKind("Namespace"), prefix, nil)
+func (c completion) namespaces(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return c.names(cmd, corev1.SchemeGroupVersion.WithKind("Namespace"), prefix, nil)
 }
 
-func (p *plugin) names(cmd *cobra.Command, kind schema.GroupVersionKind, prefix string, option client.ListOption) ([]string, cobra.ShellCompDirective) {
-	namespace, err := p.namespace()
+func (c completion) names(cmd *cobra.Command, kind schema.GroupVersionKind, prefix string, option client.ListOption) ([]string, cobra.ShellCompDirective) {
+	namespace, err := c.namespace()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := p.client()
+	reader, err := c.client()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -61,7 +62,7 @@ func (p *plugin) names(cmd *cobra.Command, kind schema.GroupVersionKind, prefix 
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-	if err := c.List(cmd.Context(), list, options...); err != nil {
+	if err := reader.List(cmd.Context(), list, options...); err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string

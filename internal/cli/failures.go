@@ -28,9 +28,16 @@ type failed struct {
 	exit   string
 }
 
-func (p *plugin) failuresCommand() *cobra.Command {
-	var reasons []string
-	var since time.Duration
+// failureLister lists the failed Jobs of a binding.
+type failureLister struct {
+	*plugin
+	reasons []string
+	since   time.Duration
+	output  outputFlag
+}
+
+func newFailuresCommand(p *plugin) *cobra.Command {
+	l := &failureLister{plugin: p}
 	cmd := &cobra.Command{
 		Use:   "failures NAME",
 		Short: "List a binding's failed Jobs, each with its message",
@@ -43,41 +50,43 @@ messages use the command message.`,
   kubectl queuebinding failures pings --reason DeadlineExceeded -o name
   kubectl queuebinding failures pings -o jsonpath='{.items[*].metadata.name}'`,
 		Args:              args(1, 1, "the name of a binding"),
-		ValidArgsFunction: p.completeBinding,
+		ValidArgsFunction: completion{p}.binding,
 	}
-	cmd.Flags().StringSliceVar(&reasons, "reason", nil, "Only Jobs that failed for this reason, such as BackoffLimitExceeded or DeadlineExceeded. May be given again.")
-	cmd.Flags().DurationVar(&since, "since", 0, "Only Jobs that failed within this time, such as 30m or 24h.")
-	output := newOutputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, binding, err := p.binding(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		failures, err := p.failures(cmd.Context(), c, binding)
-		if err != nil {
-			return err
-		}
-		failures = slices.DeleteFunc(failures, func(f failed) bool {
-			return len(reasons) > 0 && !slices.Contains(reasons, f.record.Reason) ||
-				since > 0 && p.Clock.Since(f.record.Finished) > since
-		})
-		if output.wanted() {
-			list := &batchv1.JobList{}
-			for _, f := range failures {
-				list.Items = append(list.Items, *f.job)
-			}
-			return output.printList(cmd, p.Out, list)
-		}
-		if len(failures) == 0 {
-			p.note("no failed Jobs")
-			return nil
-		}
-		return p.printFailures(failures)
-	}
+	cmd.Flags().StringSliceVar(&l.reasons, "reason", nil, "Only Jobs that failed for this reason, such as BackoffLimitExceeded or DeadlineExceeded. May be given again.")
+	cmd.Flags().DurationVar(&l.since, "since", 0, "Only Jobs that failed within this time, such as 30m or 24h.")
+	l.output = newOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return l.run(cmd, args[0]) }
 	return cmd
 }
 
-func (p *plugin) printFailures(failures []failed) error {
+func (l *failureLister) run(cmd *cobra.Command, name string) error {
+	c, binding, err := l.binding(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	failures, err := failuresOf(cmd.Context(), c, binding)
+	if err != nil {
+		return err
+	}
+	failures = slices.DeleteFunc(failures, func(f failed) bool {
+		return len(l.reasons) > 0 && !slices.Contains(l.reasons, f.record.Reason) ||
+			l.since > 0 && l.Clock.Since(f.record.Finished) > l.since
+	})
+	if l.output.wanted() {
+		list := &batchv1.JobList{}
+		for _, f := range failures {
+			list.Items = append(list.Items, *f.job)
+		}
+		return l.output.printList(cmd, l.Out, list)
+	}
+	if len(failures) == 0 {
+		l.note("no failed Jobs")
+		return nil
+	}
+	return l.print(failures)
+}
+
+func (l *failureLister) print(failures []failed) error {
 	var rows [][]string
 	for _, f := range failures {
 		reason := cmp.Or(f.record.Reason, none)
@@ -85,10 +94,10 @@ func (p *plugin) printFailures(failures []failed) error {
 			reason += " (requeued)"
 		}
 		rows = append(rows, []string{
-			f.record.Name, reason, f.exit, fmt.Sprint(f.record.Lineage.Attempt), p.age(f.record.Finished), cmp.Or(oneLine(bodyOf(f.job), messageWidth), none),
+			f.record.Name, reason, f.exit, fmt.Sprint(f.record.Lineage.Attempt), l.age(f.record.Finished), cmp.Or(oneLine(bodyOf(f.job), messageWidth), none),
 		})
 	}
-	return table(p.Out, []string{"JOB", "REASON", "EXIT", "ATTEMPT", "FAILED", "MESSAGE"}, rows)
+	return table(l.Out, []string{"JOB", "REASON", "EXIT", "ATTEMPT", "FAILED", "MESSAGE"}, rows)
 }
 
 // bodyOf is the message, where it is in the Job. Reading the Secrets of a thousand Jobs for a table would take too long.
@@ -103,8 +112,8 @@ func bodyOf(j *batchv1.Job) string {
 	return message.Body
 }
 
-// failures are a binding's failed Jobs, the last one first.
-func (p *plugin) failures(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBinding) ([]failed, error) {
+// failuresOf returns a binding's failed Jobs, the last one first.
+func failuresOf(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBinding) ([]failed, error) {
 	list := &batchv1.JobList{}
 	if err := c.List(ctx, list, client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}); err != nil {
 		return nil, err

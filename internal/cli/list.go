@@ -17,9 +17,16 @@ import (
 // reasonWidth is how much of a reason in words a table shows.
 const reasonWidth = 100
 
-func (p *plugin) listCommand() *cobra.Command {
-	var allNamespaces bool
-	var selector string
+// lister lists bindings.
+type lister struct {
+	*plugin
+	allNamespaces bool
+	selector      string
+	output        outputFlag
+}
+
+func newListCommand(p *plugin) *cobra.Command {
+	l := &lister{plugin: p}
 	cmd := &cobra.Command{
 		Use:               "list",
 		Short:             "List bindings, with their backlog and what stops them",
@@ -27,45 +34,47 @@ func (p *plugin) listCommand() *cobra.Command {
 		Args:              args(0, 0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	cmd.Flags().BoolVarP(&allNamespaces, "all-namespaces", "A", false, "List the bindings of all namespaces.")
-	cmd.Flags().StringVarP(&selector, "selector", "l", "", "List only bindings with these labels, such as team=net.")
-	output := newOutputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wanted, err := labels.Parse(selector)
-		if err != nil {
-			return misuse(cmd, fmt.Errorf("--selector: %w", err))
-		}
-		options := []client.ListOption{client.MatchingLabelsSelector{Selector: wanted}}
-		if !allNamespaces {
-			namespace, err := p.namespace()
-			if err != nil {
-				return err
-			}
-			options = append(options, client.InNamespace(namespace))
-		}
-		c, err := p.client()
-		if err != nil {
-			return err
-		}
-		list := &v1alpha1.QueueBindingList{}
-		if err := c.List(cmd.Context(), list, options...); err != nil {
-			return err
-		}
-		if output.wanted() {
-			return output.printList(cmd, p.Out, list)
-		}
-		if len(list.Items) == 0 {
-			p.note("there are no bindings here; -A looks in all namespaces")
-			return nil
-		}
-		return p.printBindings(list.Items, allNamespaces)
-	}
+	cmd.Flags().BoolVarP(&l.allNamespaces, "all-namespaces", "A", false, "List the bindings of all namespaces.")
+	cmd.Flags().StringVarP(&l.selector, "selector", "l", "", "List only bindings with these labels, such as team=net.")
+	l.output = newOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return l.run(cmd) }
 	return cmd
 }
 
-func (p *plugin) printBindings(bindings []v1alpha1.QueueBinding, withNamespace bool) error {
+func (l *lister) run(cmd *cobra.Command) error {
+	wanted, err := labels.Parse(l.selector)
+	if err != nil {
+		return misuse(cmd, fmt.Errorf("--selector: %w", err))
+	}
+	options := []client.ListOption{client.MatchingLabelsSelector{Selector: wanted}}
+	if !l.allNamespaces {
+		namespace, err := l.namespace()
+		if err != nil {
+			return err
+		}
+		options = append(options, client.InNamespace(namespace))
+	}
+	c, err := l.client()
+	if err != nil {
+		return err
+	}
+	list := &v1alpha1.QueueBindingList{}
+	if err := c.List(cmd.Context(), list, options...); err != nil {
+		return err
+	}
+	if l.output.wanted() {
+		return l.output.printList(cmd, l.Out, list)
+	}
+	if len(list.Items) == 0 {
+		l.note("there are no bindings here; -A looks in all namespaces")
+		return nil
+	}
+	return l.print(list.Items)
+}
+
+func (l *lister) print(bindings []v1alpha1.QueueBinding) error {
 	header := []string{"NAME", "STATUS", "ACTIVE", "MAX", "FAILED", "WAITING", "DEAD", "AGE", "STOPPED BY"}
-	if withNamespace {
+	if l.allNamespaces {
 		header = append([]string{"NAMESPACE"}, header...)
 	}
 	var rows [][]string
@@ -77,14 +86,14 @@ func (p *plugin) printBindings(bindings []v1alpha1.QueueBinding, withNamespace b
 		}
 		row := []string{
 			b.Name, statusOf(b), number(b.Status.ActiveJobs), number(b.Spec.Concurrency.MaxActiveJobs), number(b.Status.FailedJobs),
-			waiting, dead, p.age(b.CreationTimestamp.Time), cmp.Or(oneLine(stoppedBy(b), reasonWidth), none),
+			waiting, dead, l.age(b.CreationTimestamp.Time), cmp.Or(oneLine(stoppedBy(b), reasonWidth), none),
 		}
-		if withNamespace {
+		if l.allNamespaces {
 			row = append([]string{b.Namespace}, row...)
 		}
 		rows = append(rows, row)
 	}
-	return table(p.Out, header, rows)
+	return table(l.Out, header, rows)
 }
 
 // statusOf is the reason of Ready, as in `kubectl get`.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +15,14 @@ import (
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
-func (p *plugin) messageCommand() *cobra.Command {
-	var file string
+// messagePrinter prints the message that a Job is for.
+type messagePrinter struct {
+	*plugin
+	file string
+}
+
+func newMessageCommand(p *plugin) *cobra.Command {
+	m := &messagePrinter{plugin: p}
 	cmd := &cobra.Command{
 		Use:   "message JOB",
 		Short: "Print the message that a Job is for",
@@ -25,47 +32,49 @@ On a terminal a newline is added where there is none at the end.`,
 		Example: `  kubectl queuebinding message pings-5k2vq7xw3hna
   kubectl queuebinding message pings-5k2vq7xw3hna --file message.json`,
 		Args:              args(1, 1, "the name of a Job"),
-		ValidArgsFunction: p.completeJob,
+		ValidArgsFunction: completion{p}.job,
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "Write to this file, which must not exist yet.")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		namespace, err := p.namespace()
-		if err != nil {
-			return err
-		}
-		c, err := p.client()
-		if err != nil {
-			return err
-		}
-		asked := &batchv1.Job{}
-		if err := c.Get(cmd.Context(), client.ObjectKey{Namespace: namespace, Name: strings.TrimPrefix(args[0], "job.batch/")}, asked); err != nil {
-			return err
-		}
-		secrets, err := requeue.Secrets(cmd.Context(), c, asked)
-		if err != nil {
-			return err
-		}
-		message, err := job.MessageOf(asked, secrets)
-		if err != nil {
-			return &failure{code: codeError, err: fmt.Errorf("job.batch/%s: %w", asked.Name, err), next: "only Jobs that a QueueBinding made have a message"}
-		}
-		if file == "" {
-			if p.OutTerminal && !strings.HasSuffix(message.Body, "\n") {
-				message.Body += "\n"
-			}
-			_, err := io.WriteString(p.Out, message.Body)
-			return err
-		}
-		// Nobody else's to read: a message may hold anything.
-		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return &failure{code: codeError, err: err, next: "name another file, or move this one away"}
-		}
-		if _, err := io.WriteString(f, message.Body); err != nil {
-			f.Close()
-			return err
-		}
-		return f.Close()
-	}
+	cmd.Flags().StringVarP(&m.file, "file", "f", "", "Write to this file, which must not exist yet.")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return m.run(cmd.Context(), args[0]) }
 	return cmd
+}
+
+func (m *messagePrinter) run(ctx context.Context, name string) error {
+	namespace, err := m.namespace()
+	if err != nil {
+		return err
+	}
+	c, err := m.client()
+	if err != nil {
+		return err
+	}
+	asked := &batchv1.Job{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: strings.TrimPrefix(name, "job.batch/")}, asked); err != nil {
+		return err
+	}
+	secrets, err := requeue.Secrets(ctx, c, asked)
+	if err != nil {
+		return err
+	}
+	message, err := job.MessageOf(asked, secrets)
+	if err != nil {
+		return &failure{code: codeError, err: fmt.Errorf("job.batch/%s: %w", asked.Name, err), next: "only Jobs that a QueueBinding made have a message"}
+	}
+	if m.file == "" {
+		if m.OutTerminal && !strings.HasSuffix(message.Body, "\n") {
+			message.Body += "\n"
+		}
+		_, err := io.WriteString(m.Out, message.Body)
+		return err
+	}
+	// Nobody else's to read: a message may hold anything.
+	f, err := os.OpenFile(m.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return &failure{code: codeError, err: err, next: "name another file, or move this one away"}
+	}
+	if _, err := io.WriteString(f, message.Body); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }

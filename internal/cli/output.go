@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
@@ -30,7 +31,7 @@ func newOutputFlag(cmd *cobra.Command) outputFlag {
 	return outputFlag{flags}
 }
 
-// wanted is whether the caller chose a format.
+// wanted reports whether the caller chose a format.
 func (f outputFlag) wanted() bool { return f.OutputFormat != nil && *f.OutputFormat != "" }
 
 // print writes an object in the chosen format.
@@ -89,6 +90,9 @@ func oneLine(text string, most int) string {
 	}
 	return string([]rune(text)[:most-1]) + "…"
 }
+
+// printable escapes what could play tricks on a terminal, as kubectl does.
+func printable(text string) string { return printers.EscapeTerminal(text) }
 
 // age is how long ago a time was, as kubectl says it.
 func (p *plugin) age(at time.Time) string {

@@ -19,9 +19,15 @@ import (
 // when that fails.
 const peekVisibility = 10 * time.Second
 
-func (p *plugin) peekCommand() *cobra.Command {
-	var deadLetter bool
-	var limit int
+// peeker shows messages that wait on a queue.
+type peeker struct {
+	*plugin
+	deadLetter bool
+	limit      int
+}
+
+func newPeekCommand(p *plugin) *cobra.Command {
+	k := &peeker{plugin: p}
 	cmd := &cobra.Command{
 		Use:   "peek NAME",
 		Short: "Look at messages that wait on a binding's queue",
@@ -32,31 +38,33 @@ maxReceiveCount sees, and hides the message for a moment (10 seconds where it
 cannot be given back); on a FIFO queue the rest of its group too.`,
 		Example:           "  kubectl queuebinding peek pings\n  kubectl queuebinding peek pings --dead-letter --limit 50",
 		Args:              args(1, 1, "the name of a binding"),
-		ValidArgsFunction: p.completeBinding,
+		ValidArgsFunction: completion{p}.binding,
 	}
-	cmd.Flags().BoolVar(&deadLetter, "dead-letter", false, "Look at the queue's dead-letter queue.")
-	cmd.Flags().IntVar(&limit, "limit", queue.MaxBatch, "Look at no more than this many messages.")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if limit < 1 {
-			return misuse(cmd, errors.New("--limit must be at least 1"))
-		}
-		_, binding, err := p.binding(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		at := address(binding)
-		if deadLetter {
-			if at.URL, err = deadLetterURL(binding); err != nil {
-				return err
-			}
-		}
-		q, err := p.Queues.Open(cmd.Context(), at)
-		if err != nil {
-			return err
-		}
-		return p.peek(cmd.Context(), q, limit)
-	}
+	cmd.Flags().BoolVar(&k.deadLetter, "dead-letter", false, "Look at the queue's dead-letter queue.")
+	cmd.Flags().IntVar(&k.limit, "limit", queue.MaxBatch, "Look at no more than this many messages.")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return k.run(cmd, args[0]) }
 	return cmd
+}
+
+func (k *peeker) run(cmd *cobra.Command, name string) error {
+	if k.limit < 1 {
+		return misuse(cmd, errors.New("--limit must be at least 1"))
+	}
+	_, binding, err := k.binding(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	at := address(binding)
+	if k.deadLetter {
+		if at.URL, err = deadLetterURL(binding); err != nil {
+			return err
+		}
+	}
+	q, err := k.Queues.Open(cmd.Context(), at)
+	if err != nil {
+		return err
+	}
+	return k.peek(cmd.Context(), q)
 }
 
 // deadLetterURL is the URL of a binding's dead-letter queue, which SQS has in the same region and account as the queue.
@@ -74,7 +82,7 @@ func deadLetterURL(binding *v1alpha1.QueueBinding) (string, error) {
 	return parsed.String(), nil
 }
 
-func (p *plugin) peek(ctx context.Context, q queue.Queue, limit int) error {
+func (k *peeker) peek(ctx context.Context, q queue.Queue) error {
 	var seen []queue.Message
 	// All are held until the end, so that none is received twice; then they are given back, also when interrupted.
 	defer func() {
@@ -83,11 +91,11 @@ func (p *plugin) peek(ctx context.Context, q queue.Queue, limit int) error {
 			handles = append(handles, seen[i].ReceiptHandle)
 		}
 		if err := errors.Join(q.ChangeVisibility(context.WithoutCancel(ctx), handles, 0)...); err != nil {
-			p.note("some messages stay hidden for up to %s: %v", peekVisibility, err)
+			k.note("some messages stay hidden for up to %s: %v", peekVisibility, err)
 		}
 	}()
-	for len(seen) < limit {
-		some, err := q.Receive(ctx, min(limit-len(seen), queue.MaxBatch), time.Second, peekVisibility)
+	for len(seen) < k.limit {
+		some, err := q.Receive(ctx, min(k.limit-len(seen), queue.MaxBatch), time.Second, peekVisibility)
 		if err != nil {
 			return err
 		}
@@ -97,17 +105,17 @@ func (p *plugin) peek(ctx context.Context, q queue.Queue, limit int) error {
 		seen = append(seen, some...)
 	}
 	if len(seen) == 0 {
-		p.note("no messages wait")
+		k.note("no messages wait")
 		return nil
 	}
 	var rows [][]string
 	for i := range seen {
 		m := &seen[i]
-		rows = append(rows, []string{m.ID, p.age(m.SentTime), fmt.Sprint(m.ReceiveCount), oneLine(m.Body, reasonWidth)})
+		rows = append(rows, []string{m.ID, k.age(m.SentTime), fmt.Sprint(m.ReceiveCount), oneLine(m.Body, reasonWidth)})
 	}
-	if err := table(p.Out, []string{"MESSAGE ID", "SENT", "RECEIVES", "BODY"}, rows); err != nil {
+	if err := table(k.Out, []string{"MESSAGE ID", "SENT", "RECEIVES", "BODY"}, rows); err != nil {
 		return err
 	}
-	p.note("this look counts as one receive of each of these messages")
+	k.note("this look counts as one receive of each of these messages")
 	return nil
 }

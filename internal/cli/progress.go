@@ -17,7 +17,7 @@ type progress struct {
 }
 
 // newProgress shows progress of what is being done, such as "back on the queue".
-func (p *plugin) newProgress(what string) *progress {
+func newProgress(p *plugin, what string) *progress {
 	if !p.ErrTerminal {
 		return &progress{out: io.Discard, what: what}
 	}

@@ -18,11 +18,12 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
-// mostRefusalsShown is how many refusals are told one by one.
-const mostRefusalsShown = 20
+// maxRefusalsShown is how many refusals are told one by one.
+const maxRefusalsShown = 20
 
-// requeueOptions are the flags of requeue.
-type requeueOptions struct {
+// requeuer puts failed Jobs back on the queue.
+type requeuer struct {
+	*plugin
 	all      bool
 	reasons  []string
 	selector string
@@ -33,8 +34,8 @@ type requeueOptions struct {
 	output   outputFlag
 }
 
-func (p *plugin) requeueCommand() *cobra.Command {
-	var o requeueOptions
+func newRequeueCommand(p *plugin) *cobra.Command {
+	o := &requeuer{plugin: p}
 	cmd := &cobra.Command{
 		Use:   "requeue NAME JOB… | --all | --reason REASON | --selector LABELS",
 		Short: "Put the messages of failed Jobs back on the queue",
@@ -49,7 +50,7 @@ patch the binding.`,
   kubectl queuebinding requeue pings --all --wait
   kubectl queuebinding requeue pings --reason DeadlineExceeded --dry-run`,
 		Args:              args(1, -1, "the name of a binding, and names of Jobs unless a flag selects them"),
-		ValidArgsFunction: p.completeBindingAndJobs,
+		ValidArgsFunction: completion{p}.bindingAndJobs,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all", false, "Requeue all Jobs that have failed by now.")
@@ -60,12 +61,12 @@ patch the binding.`,
 	flags.BoolVar(&o.wait, "wait", false, "Wait until all that was accepted is back on the queue.")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long to wait.")
 	o.output = newOutputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return p.requeue(cmd, args[0], args[1:], &o) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1:]) }
 	return cmd
 }
 
-// requeueSpec is what the command line asks for.
-func requeueSpec(cmd *cobra.Command, jobs []string, o *requeueOptions) (subresources.RequeueSpec, error) {
+// spec returns what the command line asks for.
+func (o *requeuer) spec(cmd *cobra.Command, jobs []string) (subresources.RequeueSpec, error) {
 	spec := subresources.RequeueSpec{All: o.all, Reasons: o.reasons}
 	for _, name := range jobs {
 		name = strings.TrimPrefix(strings.TrimPrefix(name, "job.batch/"), "job/") // as `-o name` prints it
@@ -95,17 +96,17 @@ func requeueSpec(cmd *cobra.Command, jobs []string, o *requeueOptions) (subresou
 	return spec, nil
 }
 
-func (p *plugin) requeue(cmd *cobra.Command, name string, jobs []string, o *requeueOptions) error {
+func (o *requeuer) run(cmd *cobra.Command, name string, jobs []string) error {
 	ctx := cmd.Context()
-	spec, err := requeueSpec(cmd, jobs, o)
+	spec, err := o.spec(cmd, jobs)
 	if err != nil {
 		return err
 	}
-	namespace, err := p.namespace()
+	namespace, err := o.namespace()
 	if err != nil {
 		return err
 	}
-	c, err := p.client()
+	c, err := o.client()
 	if err != nil {
 		return err
 	}
@@ -113,20 +114,20 @@ func (p *plugin) requeue(cmd *cobra.Command, name string, jobs []string, o *requ
 	request.Namespace, request.Name = namespace, name
 	request.SetGroupVersionKind(subresources.GroupVersion.WithKind("Requeue"))
 
-	answer, err := p.ask(ctx, c, request, o)
+	answer, err := o.ask(ctx, c, request)
 	if err != nil {
 		return err
 	}
-	if err := p.printAnswer(cmd, answer, o); err != nil {
+	if err := o.print(cmd, answer); err != nil {
 		return err
 	}
 	if o.all {
-		if err := p.noteRedrive(ctx, c, answer); err != nil {
+		if err := o.noteRedrive(ctx, c, answer); err != nil {
 			return err
 		}
 	}
 	if o.wait && !o.dryRun && len(answer.Status.Accepted) > 0 {
-		if err := p.awaitRequeue(ctx, c, answer, o.timeout); err != nil {
+		if err := o.await(ctx, c, answer); err != nil {
 			return err
 		}
 	}
@@ -137,9 +138,9 @@ func (p *plugin) requeue(cmd *cobra.Command, name string, jobs []string, o *requ
 }
 
 // ask asks the subresource, or writes the annotation.
-func (p *plugin) ask(ctx context.Context, c client.Client, request *subresources.Requeue, o *requeueOptions) (*subresources.Requeue, error) {
+func (o *requeuer) ask(ctx context.Context, c client.Client, request *subresources.Requeue) (*subresources.Requeue, error) {
 	if !o.annotate {
-		d, err := p.dynamic()
+		d, err := o.dynamic()
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +149,7 @@ func (p *plugin) ask(ctx context.Context, c client.Client, request *subresources
 		case err == nil:
 			return answer, nil
 		case isAbsent(err):
-			p.note("this cluster does not serve the requeue subresource; the annotation %s is used instead", v1alpha1.AnnotationRequeue)
+			o.note("this cluster does not serve the requeue subresource; the annotation %s is used instead", v1alpha1.AnnotationRequeue)
 		case apierrors.IsServiceUnavailable(err):
 			return nil, &failure{code: codeError, err: fmt.Errorf("the requeue subresource does not answer: %w", err),
 				next: "see `kubectl get apiservice v1alpha1.subresources.queuebinding.dev`, or use --annotate to go without it"}
@@ -160,29 +161,29 @@ func (p *plugin) ask(ctx context.Context, c client.Client, request *subresources
 }
 
 // noteRedrive tells what a requeue of all does beside the Jobs that it names.
-func (p *plugin) noteRedrive(ctx context.Context, c client.Reader, answer *subresources.Requeue) error {
+func (o *requeuer) noteRedrive(ctx context.Context, c client.Reader, answer *subresources.Requeue) error {
 	binding := &v1alpha1.QueueBinding{}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(answer), binding); err != nil {
 		return err
 	}
 	switch {
 	case binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded:
-		p.note("failed work is on the queue or in its dead-letter queue: SQS is asked to move the messages of the latter back")
+		o.note("failed work is on the queue or in its dead-letter queue: SQS is asked to move the messages of the latter back")
 	case len(answer.Status.Accepted) == 0:
-		p.note("no failed Job matches, or all are on their way back already")
+		o.note("no failed Job matches, or all are on their way back already")
 	}
 	return nil
 }
 
-func (p *plugin) printAnswer(cmd *cobra.Command, answer *subresources.Requeue, o *requeueOptions) error {
+func (o *requeuer) print(cmd *cobra.Command, answer *subresources.Requeue) error {
 	if o.output.wanted() {
 		if *o.output.OutputFormat != "name" {
-			return o.output.print(cmd, p.Out, answer)
+			return o.output.print(cmd, o.Out, answer)
 		}
 		// The names that matter here are the Jobs'.
 		for _, name := range answer.Status.Accepted {
 			each := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name}}
-			if err := o.output.print(cmd, p.Out, each); err != nil {
+			if err := o.output.print(cmd, o.Out, each); err != nil {
 				return err
 			}
 		}
@@ -193,17 +194,17 @@ func (p *plugin) printAnswer(cmd *cobra.Command, answer *subresources.Requeue, o
 		done = "would be requeued"
 	}
 	for _, name := range answer.Status.Accepted {
-		fmt.Fprintf(p.Out, "job.batch/%s %s\n", name, done)
+		fmt.Fprintf(o.Out, "job.batch/%s %s\n", printable(name), done)
 	}
 	for i, refusal := range answer.Status.Refused {
-		if i == mostRefusalsShown {
-			fmt.Fprintf(p.ErrOut, "and %d more refused; -o yaml names them\n", len(answer.Status.Refused)-i)
+		if i == maxRefusalsShown {
+			fmt.Fprintf(o.ErrOut, "and %d more refused; -o yaml names them\n", len(answer.Status.Refused)-i)
 			break
 		}
-		fmt.Fprintf(p.ErrOut, "%s job.batch/%s: %s (%s)\n", p.paint(red, "refused"), refusal.JobName, refusal.Message, refusal.Reason)
+		fmt.Fprintf(o.ErrOut, "%s job.batch/%s: %s (%s)\n", o.paint(red, "refused"), printable(refusal.JobName), printable(refusal.Message), printable(refusal.Reason))
 	}
 	if len(answer.Status.Accepted)+len(answer.Status.Refused) == 0 && !o.all {
-		p.note("no failed Job matches, or all are on their way back already")
+		o.note("no failed Job matches, or all are on their way back already")
 	}
 	return nil
 }

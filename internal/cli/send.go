@@ -21,8 +21,9 @@ import (
 // its time.
 const parallelBatches = 8
 
-// sendOptions are the flags of send.
-type sendOptions struct {
+// sender puts messages on a queue.
+type sender struct {
+	*plugin
 	bodies     []string
 	files      []string
 	lines      bool
@@ -30,8 +31,8 @@ type sendOptions struct {
 	group      string
 }
 
-func (p *plugin) sendCommand() *cobra.Command {
-	var o sendOptions
+func newSendCommand(p *plugin) *cobra.Command {
+	o := &sender{plugin: p}
 	cmd := &cobra.Command{
 		Use:   "send NAME --body TEXT | --file FILE | --stdin-lines",
 		Short: "Put messages on a binding's queue",
@@ -43,7 +44,7 @@ own there, so that the same body can be sent twice.`,
   kubectl queuebinding send pings --file message.json --attribute color=red
   generate | kubectl queuebinding send pings --stdin-lines`,
 		Args:              args(1, 1, "the name of a binding"),
-		ValidArgsFunction: p.completeBinding,
+		ValidArgsFunction: completion{p}.binding,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.bodies, "body", nil, "Body of a message. May be given again.")
@@ -53,26 +54,28 @@ own there, so that the same body can be sent twice.`,
 	flags.StringVar(&o.group, "group", "", "Message group, on FIFO queues and fair queues.")
 	cmd.MarkFlagsOneRequired("body", "file", "stdin-lines")
 	cmd.MarkFlagsMutuallyExclusive("body", "file", "stdin-lines")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		_, binding, err := p.binding(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		fifo := strings.HasSuffix(binding.Spec.Queue.URL, ".fifo")
-		if fifo && o.group == "" {
-			return misuse(cmd, errors.New("the queue is a FIFO queue: --group is needed"))
-		}
-		q, err := p.Queues.Open(cmd.Context(), address(binding))
-		if err != nil {
-			return err
-		}
-		parallel := parallelBatches
-		if fifo {
-			parallel = 1 // to keep the order
-		}
-		return p.send(cmd.Context(), q, o.messages(p.In, fifo), parallel)
-	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) }
 	return cmd
+}
+
+func (o *sender) run(cmd *cobra.Command, name string) error {
+	_, binding, err := o.binding(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	fifo := strings.HasSuffix(binding.Spec.Queue.URL, ".fifo")
+	if fifo && o.group == "" {
+		return misuse(cmd, errors.New("the queue is a FIFO queue: --group is needed"))
+	}
+	q, err := o.Queues.Open(cmd.Context(), address(binding))
+	if err != nil {
+		return err
+	}
+	parallel := parallelBatches
+	if fifo {
+		parallel = 1 // to keep the order
+	}
+	return o.send(cmd.Context(), q, o.messages(o.In, fifo), parallel)
 }
 
 func address(binding *v1alpha1.QueueBinding) queue.Address {
@@ -80,7 +83,7 @@ func address(binding *v1alpha1.QueueBinding) queue.Address {
 }
 
 // messages yields what is to be sent, one by one.
-func (o *sendOptions) messages(stdin io.Reader, fifo bool) func(yield func(queue.Outgoing, error) bool) {
+func (o *sender) messages(stdin io.Reader, fifo bool) func(yield func(queue.Outgoing, error) bool) {
 	attributes := queue.Attributes{}
 	for name, value := range o.attributes {
 		attributes[name] = queue.Attribute{DataType: "String", StringValue: value}
@@ -128,8 +131,8 @@ func readFile(stdin io.Reader, name string) ([]byte, error) {
 }
 
 // send sends messages in batches and says how many were sent.
-func (p *plugin) send(ctx context.Context, q queue.Queue, messages func(func(queue.Outgoing, error) bool), parallel int) error {
-	bar := p.newProgress("sent")
+func (o *sender) send(ctx context.Context, q queue.Queue, messages func(func(queue.Outgoing, error) bool), parallel int) error {
+	bar := newProgress(o.plugin, "sent")
 	var mu sync.Mutex
 	var sent, failed int
 	var first error
@@ -175,7 +178,7 @@ func (p *plugin) send(ctx context.Context, q queue.Queue, messages func(func(que
 	}
 	work.Wait()
 	bar.end()
-	fmt.Fprintf(p.Out, "%s sent\n", plural(sent, "message"))
+	fmt.Fprintf(o.Out, "%s sent\n", plural(sent, "message"))
 	switch {
 	case first != nil:
 		f := explain(first)

@@ -17,7 +17,10 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
-func (p *plugin) watchCommand() *cobra.Command {
+// watcher shows a binding live.
+type watcher struct{ *plugin }
+
+func newWatchCommand(p *plugin) *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "watch NAME",
@@ -30,7 +33,7 @@ On a terminal one view is kept up to date; in a pipe each look is a line. The
 operator asks SQS for its numbers every ten seconds.`,
 		Example:           "  kubectl queuebinding watch pings",
 		Args:              args(1, 1, "the name of a binding"),
-		ValidArgsFunction: p.completeBinding,
+		ValidArgsFunction: completion{p}.binding,
 	}
 	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "How often to look.")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -41,13 +44,13 @@ operator asks SQS for its numbers every ten seconds.`,
 		if err != nil {
 			return err
 		}
-		return p.watch(cmd.Context(), c, binding, interval)
+		return watcher{p}.watch(cmd.Context(), c, binding, interval)
 	}
 	return cmd
 }
 
 // watch shows a binding until the context ends or the binding is gone.
-func (p *plugin) watch(ctx context.Context, c client.WithWatch, binding *v1alpha1.QueueBinding, interval time.Duration) error {
+func (w watcher) watch(ctx context.Context, c client.WithWatch, binding *v1alpha1.QueueBinding, interval time.Duration) error {
 	jobs := &metav1.PartialObjectMetadataList{} // Jobs whole are large
 	jobs.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
 	here := []client.ListOption{client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}}
@@ -62,7 +65,7 @@ func (p *plugin) watch(ctx context.Context, c client.WithWatch, binding *v1alpha
 		}
 	}()
 	version := jobs.ResourceVersion
-	ticker := p.Clock.NewTicker(interval)
+	ticker := w.Clock.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		if stream == nil {
@@ -79,7 +82,7 @@ func (p *plugin) watch(ctx context.Context, c client.WithWatch, binding *v1alpha
 			}
 			return err
 		}
-		p.show(current, pace.look(p.Clock.Now(), current))
+		w.show(current, pace.look(w.Clock.Now(), current))
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
@@ -154,7 +157,7 @@ func backlogOf(binding *v1alpha1.QueueBinding) int64 {
 	return 0
 }
 
-func (p *plugin) show(b *v1alpha1.QueueBinding, r rates) {
+func (w watcher) show(b *v1alpha1.QueueBinding, r rates) {
 	started, drained, empty := none, none, none
 	if r.known {
 		started, drained = fmt.Sprintf("%.1f/s", r.started), fmt.Sprintf("%+.1f/s", 0-r.drained)
@@ -163,9 +166,9 @@ func (p *plugin) show(b *v1alpha1.QueueBinding, r rates) {
 		empty = r.empty.Round(time.Second).String()
 	}
 	active := fmt.Sprintf("%s/%s", number(b.Status.ActiveJobs), number(b.Spec.Concurrency.MaxActiveJobs))
-	if !p.OutTerminal {
-		fmt.Fprintf(p.Out, "%s status=%s backlog=%d active=%s pending=%s failed=%s started=%s backlog-change=%s empty-in=%s\n",
-			p.Clock.Now().UTC().Format(time.RFC3339), statusOf(b), backlogOf(b), active,
+	if !w.OutTerminal {
+		fmt.Fprintf(w.Out, "%s status=%s backlog=%d active=%s pending=%s failed=%s started=%s backlog-change=%s empty-in=%s\n",
+			w.Clock.Now().UTC().Format(time.RFC3339), statusOf(b), backlogOf(b), active,
 			number(b.Status.PendingJobs), number(b.Status.FailedJobs), started, drained, empty)
 		return
 	}
@@ -173,11 +176,11 @@ func (p *plugin) show(b *v1alpha1.QueueBinding, r rates) {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&view, "%-18s%s\x1b[K\n", label, fmt.Sprintf(format, args...))
 	}
-	status := p.paint(green, statusOf(b))
+	status := w.paint(green, statusOf(b))
 	if why := stoppedBy(b); why != "" {
-		status = p.paint(yellow, statusOf(b)) + "  " + oneLine(why, reasonWidth)
+		status = w.paint(yellow, statusOf(b)) + "  " + oneLine(why, reasonWidth)
 	}
-	line(p.paint(bold, b.Namespace+"/"+b.Name), "")
+	line(w.paint(bold, b.Namespace+"/"+b.Name), "")
 	line("Status", "%s", status)
 	line("Backlog", "%d  (%s)", backlogOf(b), drained)
 	line("Active", "%s %s", bar(ptr.Deref(b.Status.ActiveJobs, 0), ptr.Deref(b.Spec.Concurrency.MaxActiveJobs, 0)), active)
@@ -185,11 +188,11 @@ func (p *plugin) show(b *v1alpha1.QueueBinding, r rates) {
 	line("Started", "%s", started)
 	line("Empty in", "%s", empty)
 	line("Failed", "%s", number(b.Status.FailedJobs))
-	for _, f := range b.Status.RecentFailures[:min(len(b.Status.RecentFailures), mostDescribed)] {
-		line("", "%s  %s ago  %s", f.JobName, p.age(f.FinishTime.Time), oneLine(f.Reason, reasonWidth))
+	for _, f := range b.Status.RecentFailures[:min(len(b.Status.RecentFailures), maxDescribed)] {
+		line("", "%s  %s ago  %s", f.JobName, w.age(f.FinishTime.Time), oneLine(f.Reason, reasonWidth))
 	}
 	// From the top left corner, and what is below of an earlier view goes.
-	fmt.Fprint(p.Out, "\x1b[H", view.String(), "\x1b[J")
+	fmt.Fprint(w.Out, "\x1b[H", view.String(), "\x1b[J")
 }
 
 // bar is how much of a limit is used.
