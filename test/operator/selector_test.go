@@ -15,7 +15,7 @@ var _ = Describe("Several operators", func() {
 		operator.kill()
 		var a, b *process
 		begin := func(selector string) *process {
-			return startOperator("--binding-selector="+selector, "--leader-elect", "--leader-election-namespace=default")
+			return startOperator("--binding-selector="+selector, "--leader-elect", "--namespace=default")
 		}
 		a, b = begin("operator=a"), begin("operator=b")
 		DeferCleanup(func() {

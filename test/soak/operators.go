@@ -61,7 +61,7 @@ func (o *operators) keep(name string, way *rig.Way) {
 			o.mu.Unlock()
 			return
 		}
-		operator, err := o.cluster.StartOperator(o.program, way, "--leader-elect", "--leader-election-namespace=default")
+		operator, err := o.cluster.StartOperator(o.program, way, "--leader-elect", "--namespace=default")
 		if err == nil {
 			o.running[name] = operator
 		}
