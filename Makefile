@@ -25,9 +25,6 @@ CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
 PLUGIN   := $(BIN)/kubectl-queuebinding
 
-# The packages of the aggregated API's kinds, ours and those that they are made of.
-OPENAPI := ./api/subresources/v1alpha1 k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version
-
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
 guarded = $(GUARD) $(if $(CONTEXT),-context '$(CONTEXT)') --
@@ -92,8 +89,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
-	  --output-file=zz_generated.openapi.go --output-model-name-file=zz_generated.model_name.go \
-	  $(patsubst %,--readonly-pkg=%,$(filter k8s.io/%,$(OPENAPI))) $(OPENAPI)
+	  --output-file=zz_generated.openapi.go --output-model-name-file=zz_generated.model_name.go ./api/subresources/v1alpha1
 	@mkdir -p docs
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md

@@ -34,6 +34,9 @@ const (
 	// when that was, in RFC 3339: they tell a later receipt handle from an earlier one, and when SQS's 12 hours end.
 	AnnotationReceiveCount = "queuebinding.dev/receive-count"
 	AnnotationReceivedAt   = "queuebinding.dev/received-at"
+	// AnnotationReceiptMessageID is the ID of the message that gave the handle. Two messages may be for one attempt, where one was
+	// sent again twice.
+	AnnotationReceiptMessageID = "queuebinding.dev/receipt-message-id"
 	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
 	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
 )

@@ -76,6 +76,8 @@ const (
 	RejectedJobInvalid = "JobInvalid"
 	// RejectedAdmissionDenied: an admission plugin or webhook refused this message's Job.
 	RejectedAdmissionDenied = "AdmissionDenied"
+	// RejectedCreateFails: creating this message's Job fails again and again, while others' are created.
+	RejectedCreateFails = "CreateFails"
 	// RejectedNameTaken: a Job by the message's Job name exists and is not this message's.
 	RejectedNameTaken = "NameTaken"
 	// RejectedTooManyAttempts: the message has had all attempts that there are.

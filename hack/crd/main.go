@@ -1,6 +1,6 @@
-// Command crd makes a generated CRD fit for `kubectl apply`: it removes the descriptions below the Job template's
-// spec, which are Kubernetes' own and make up most of the file, and keeps every other one for `kubectl explain`. It also
-// removes ephemeral containers, which no Pod template may have.
+// Command crd makes a generated CRD fit for `kubectl apply` and `kubectl explain`. It removes the descriptions below the
+// Job template's spec, which are Kubernetes' own and make up most of the file, and makes each paragraph of the others a
+// single line. It also removes ephemeral containers, which no Pod template may have.
 //
 // It fails where the result is still too large, so that the limit cannot be passed unseen.
 package main
@@ -34,15 +34,15 @@ func rewrite(path string) error {
 	if err != nil {
 		return err
 	}
-	out, err := slim(in)
+	out, err := fit(in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.WriteFile(path, out, 0o644)
 }
 
-// slim returns the CRD without the descriptions below the Job template's spec, in all its versions.
-func slim(in []byte) ([]byte, error) {
+// fit returns the CRD with fewer and unwrapped descriptions, in all its versions.
+func fit(in []byte) ([]byte, error) {
 	var crd map[string]any
 	if err := yaml.Unmarshal(in, &crd); err != nil {
 		return nil, err
@@ -53,8 +53,11 @@ func slim(in []byte) ([]byte, error) {
 		return nil, fmt.Errorf("no versions: not a CustomResourceDefinition")
 	}
 	for i, version := range versions {
-		jobSpec, err := descend(version,
-			"schema", "openAPIV3Schema", "properties", "spec", "properties", "jobTemplate", "properties", "spec")
+		schema, err := descend(version, "schema", "openAPIV3Schema")
+		if err != nil {
+			return nil, fmt.Errorf("version %d: %w", i, err)
+		}
+		jobSpec, err := descend(schema, "properties", "spec", "properties", "jobTemplate", "properties", "spec")
 		if err != nil {
 			return nil, fmt.Errorf("version %d: %w", i, err)
 		}
@@ -64,6 +67,7 @@ func slim(in []byte) ([]byte, error) {
 		if described {
 			jobSpec["description"] = own
 		}
+		unwrapDescriptions(schema)
 		// No Pod template may have them, and their schema is as long as that of all other containers.
 		podSpec, err := descend(jobSpec, "properties", "template", "properties", "spec", "properties")
 		if err != nil {
@@ -137,29 +141,4 @@ func descend(node any, keys ...string) (map[string]any, error) {
 		return nil, fmt.Errorf("the Job template's spec is no schema")
 	}
 	return fields, nil
-}
-
-// stripDescriptions removes the description of a schema and of all schemas within. It knows where schemas are, so
-// that a property which is called description survives.
-func stripDescriptions(schema map[string]any) {
-	delete(schema, "description")
-	for _, key := range []string{"items", "additionalProperties", "not"} {
-		if within, ok := schema[key].(map[string]any); ok {
-			stripDescriptions(within)
-		}
-	}
-	for _, key := range []string{"allOf", "anyOf", "oneOf"} {
-		list, _ := schema[key].([]any)
-		for _, each := range list {
-			if within, ok := each.(map[string]any); ok {
-				stripDescriptions(within)
-			}
-		}
-	}
-	properties, _ := schema["properties"].(map[string]any)
-	for _, each := range properties {
-		if within, ok := each.(map[string]any); ok {
-			stripDescriptions(within)
-		}
-	}
 }

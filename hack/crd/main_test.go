@@ -48,8 +48,8 @@ spec:
                               restartPolicy: {type: string}
 `
 
-func TestSlimStripsBelowTheJobSpecOnly(t *testing.T) {
-	out, err := slim([]byte(crd))
+func TestFitStripsBelowTheJobSpecOnly(t *testing.T) {
+	out, err := fit([]byte(crd))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestSlimStripsBelowTheJobSpecOnly(t *testing.T) {
 		t.Error("the property that is called description is gone")
 	}
 
-	again, err := slim(out)
+	again, err := fit(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestSlimStripsBelowTheJobSpecOnly(t *testing.T) {
 	}
 }
 
-func TestSlimRefuses(t *testing.T) {
+func TestFitRefuses(t *testing.T) {
 	tests := map[string]struct {
 		in        string
 		wantError string
@@ -100,7 +100,7 @@ func TestSlimRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := slim([]byte(test.in))
+			_, err := fit([]byte(test.in))
 			if err == nil || !strings.Contains(err.Error(), test.wantError) {
 				t.Errorf("got error %v, want one that says %q", err, test.wantError)
 			}

@@ -22,8 +22,8 @@ func (w *walk) until(ctx context.Context, name string, timeout time.Duration, co
 			return w.need(ctx, true, name, detail)
 		}
 		if w.operator != nil {
-			if err := w.operator.alive(); err != nil {
-				return err
+			if err := w.operator.Alive(); err != nil {
+				return fmt.Errorf("the operator ended by itself: %w", err)
 			}
 		}
 		if time.Now().After(deadline) {
@@ -64,17 +64,17 @@ func (w *walk) awaitJobs(ctx context.Context, jobs *jobLog, name string, timeout
 }
 
 // awaitAttempts waits until, of each message, the Job of the wanted attempt is the only one that is there.
-func (w *walk) awaitAttempts(ctx context.Context, name string, want map[string]string) error {
+func (w *walk) awaitAttempts(ctx context.Context, name string, want map[string]int) error {
 	return w.await(ctx, name, 30*time.Second, func(t tally) (bool, string) {
 		for id, attempt := range want {
-			var present []string
+			var present []int
 			for _, job := range t.of(id) {
-				if !job.gone {
-					present = append(present, job.attempt)
+				if !job.Gone {
+					present = append(present, job.Attempt)
 				}
 			}
-			if !slices.Equal(present, []string{attempt}) {
-				return false, fmt.Sprintf("message %s has attempts %q, want %s", id, present, attempt)
+			if !slices.Equal(present, []int{attempt}) {
+				return false, fmt.Sprintf("message %s has attempts %d, want %d", id, present, attempt)
 			}
 		}
 		return true, ""

@@ -6,8 +6,14 @@ import (
 	"fmt"
 	"os/exec"
 
-	"k8s.io/client-go/kubernetes"
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
 const (
@@ -59,12 +65,17 @@ func (e *environment) aboutPods() string {
 }
 
 // client returns a client for the environment's API server.
-func (e *environment) client() (kubernetes.Interface, error) {
+func (e *environment) client() (client.WithWatch, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", e.shell.variable("KUBECONFIG"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
-	return kubernetes.NewForConfig(config)
+	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	return client.NewWithWatch(config, client.Options{Scheme: scheme})
 }
 
 // takeDown ends the environment if the demo started it.

@@ -9,11 +9,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/queuebinding/queuebinding/test/recorder"
 )
 
 func job(name, messageID, attempt string, conditions ...batchv1.JobConditionType) *batchv1.Job {
 	j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
-		Name: name, UID: types.UID("uid-" + name),
+		Namespace: namespace, Name: name, UID: types.UID("uid-" + name),
 		Annotations: map[string]string{"queuebinding.dev/message-id": messageID, "queuebinding.dev/attempt": attempt},
 	}}
 	for _, condition := range conditions {
@@ -23,20 +25,23 @@ func job(name, messageID, attempt string, conditions ...batchv1.JobConditionType
 }
 
 func TestJobLogCountsThePeak(t *testing.T) {
-	log := newJobLog()
-	for _, event := range []watch.Event{
-		{Type: watch.Added, Object: job("a", "m1", "1")},
-		{Type: watch.Added, Object: job("b", "m2", "1")},
-		{Type: watch.Modified, Object: job("a", "m1", "1")},
+	log := newJobLog(recorder.New(), namespace)
+	for _, event := range []struct {
+		kind watch.EventType
+		job  *batchv1.Job
+	}{
+		{watch.Added, job("a", "m1", "1")},
+		{watch.Added, job("b", "m2", "1")},
+		{watch.Modified, job("a", "m1", "1")},
 		// About to fail, but not yet: it still takes its place.
-		{Type: watch.Modified, Object: job("a", "m1", "1", batchv1.JobFailureTarget)},
-		{Type: watch.Added, Object: job("c", "m3", "1")},
-		{Type: watch.Modified, Object: job("a", "m1", "1", batchv1.JobFailureTarget, batchv1.JobFailed)},
-		{Type: watch.Modified, Object: job("b", "m2", "1", batchv1.JobSuccessCriteriaMet, batchv1.JobComplete)},
-		{Type: watch.Deleted, Object: job("c", "m3", "1")},
-		{Type: watch.Added, Object: job("d", "m4", "1")},
+		{watch.Modified, job("a", "m1", "1", batchv1.JobFailureTarget)},
+		{watch.Added, job("c", "m3", "1")},
+		{watch.Modified, job("a", "m1", "1", batchv1.JobFailureTarget, batchv1.JobFailed)},
+		{watch.Modified, job("b", "m2", "1", batchv1.JobSuccessCriteriaMet, batchv1.JobComplete)},
+		{watch.Deleted, job("c", "m3", "1")},
+		{watch.Added, job("d", "m4", "1")},
 	} {
-		log.observe(event)
+		log.recorder.Observe(event.kind, event.job)
 	}
 	got, err := log.read()
 	if err != nil {
@@ -45,13 +50,13 @@ func TestJobLogCountsThePeak(t *testing.T) {
 	if got.peak != 3 {
 		t.Errorf("got peak %d, want 3", got.peak)
 	}
-	if count := got.count(isUnfinished); count != 1 {
-		t.Errorf("got %d unfinished Jobs, want 1", count)
+	if count := got.count(recorder.Job.Active); count != 1 {
+		t.Errorf("got %d active Jobs, want 1", count)
 	}
-	if got := got.of("m3"); len(got) != 1 || !got[0].gone {
+	if got := got.of("m3"); len(got) != 1 || !got[0].Gone {
 		t.Errorf("a Job that went was forgotten: %v", got)
 	}
-	if count := countOutcome(got.of("m1"), failed); count != 1 {
+	if count := got.of("m1").count(isFailed); count != 1 {
 		t.Errorf("got %d failed Jobs of m1, want 1", count)
 	}
 
@@ -62,11 +67,11 @@ func TestJobLogCountsThePeak(t *testing.T) {
 }
 
 func TestJobLogNamesRepeatedAttempts(t *testing.T) {
-	log := newJobLog()
+	log := newJobLog(recorder.New(), namespace)
 	for _, j := range []*batchv1.Job{
 		job("a", "m1", "1"), job("b", "m1", "2"), job("c", "m2", "1"), job("d", "m2", "1"), job("e", "m2", "1"),
 	} {
-		log.observe(watch.Event{Type: watch.Added, Object: j})
+		log.recorder.Observe(watch.Added, j)
 	}
 	got, _ := log.read()
 	if want := []string{"attempt 1 at message m2"}; !slices.Equal(got.repeated(), want) {
@@ -75,8 +80,12 @@ func TestJobLogNamesRepeatedAttempts(t *testing.T) {
 }
 
 func TestJobLogSaysThatItIsIncomplete(t *testing.T) {
-	log := newJobLog()
-	log.observe(watch.Event{Type: watch.Error, Object: &metav1.Status{Message: "too old resource version"}})
+	log := newJobLog(recorder.New(), namespace)
+	log.recorder.ReplaceJobs(nil) // as at the beginning
+	if _, err := log.read(); err != nil {
+		t.Fatal(err)
+	}
+	log.recorder.ReplaceJobs(nil) // as when the resource version of the watch was too old
 	if _, err := log.read(); err == nil {
 		t.Error("a watch that failed gave no error")
 	}

@@ -47,7 +47,7 @@ func demo(ctx context.Context, page *page, keep bool) bool {
 	err := w.whole(ctx)
 	interrupted := ctx.Err() != nil
 	if err != nil && !interrupted && w.operator != nil {
-		w.page.say("\nThe end of the operator's log, %s:\n%s", w.operator.log, w.operator.lastLines(20))
+		w.page.say("\nThe end of the operator's log, %s:\n%s", w.operator.Log, w.operator.LastLines(20))
 	}
 	if interrupted {
 		w.page.say("\nInterrupted; cleaning up.")
@@ -116,9 +116,9 @@ func (w *walk) cleanUp(ctx context.Context) bool {
 	w.page.heading("The end")
 	var problems []error
 	if w.operator != nil {
-		w.page.command(fmt.Sprintf("kill %d", w.operator.pid()))
+		w.page.command(fmt.Sprintf("kill %d", w.operator.PID()))
 		started := time.Now()
-		err := w.operator.stop(ctx)
+		err := w.operator.Terminate(ctx)
 		detail := fmt.Sprintf("after %s", time.Since(started).Round(100*time.Millisecond))
 		if err != nil {
 			detail = err.Error()
@@ -163,6 +163,6 @@ To end it all:
 
     kill %d
     make devenv-down`,
-		w.shell.variable("QUEUE_URL"), fmt.Sprintf(sendMessage, `{"target": "127.0.0.1", "duration": "10"}`), w.operator.log, w.operator.pid())
+		w.shell.variable("QUEUE_URL"), fmt.Sprintf(sendMessage, `{"target": "127.0.0.1", "duration": "10"}`), w.operator.Log, w.operator.PID())
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/queuebinding/queuebinding/test/recorder"
 )
 
 // The second binding of the demo keeps its messages on the queue until their Jobs have succeeded.
@@ -32,17 +34,12 @@ func (w *walk) keepMessages(ctx context.Context) error {
 	if err := w.runAll(ctx, "kubectl create namespace "+scansNamespace); err != nil {
 		return err
 	}
-	client, err := w.environment.client()
-	if err != nil {
-		return err
-	}
-	if w.scans.jobs, err = watchJobs(ctx, client, scansNamespace); err != nil {
-		return err
-	}
+	w.scans.jobs = newJobLog(w.recorder, scansNamespace)
 	if err := w.runAll(ctx, "cat hack/demo/scans.yaml", applyScans); err != nil {
 		return err
 	}
 	w.page.say("\nOne message that succeeds, one that never will.\n")
+	var err error
 	if w.scans.good, err = w.sendBy(ctx, sendScan, `{"target": "127.0.0.1", "duration": "4"}`); err != nil {
 		return err
 	}
@@ -59,7 +56,7 @@ func (w *walk) keepMessages(ctx context.Context) error {
 		return err
 	}
 	if err := w.awaitScans(ctx, "the good one completes, the poison fails", 30*time.Second, func(t tally) (bool, string) {
-		completed, failures := countOutcome(t.of(w.scans.good), complete), countOutcome(t.of(w.scans.poison), failed)
+		completed, failures := t.of(w.scans.good).count(recorder.Job.Succeeded), t.of(w.scans.poison).count(isFailed)
 		return completed == 1 && failures == 1, fmt.Sprintf("%d complete, %d failed", completed, failures)
 	}); err != nil {
 		return err
@@ -84,7 +81,7 @@ func (w *walk) buryPoison(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.score.record(countOutcome(t.of(w.scans.poison), failed) == 2 && len(t.of(w.scans.poison)) == 2, "each attempt had one Job, which stays as its record", "")
+	w.score.record(t.of(w.scans.poison).count(isFailed) == 2 && len(t.of(w.scans.poison)) == 2, "each attempt had one Job, which stays as its record", "")
 	if err := w.runAll(ctx, scanAttempts); err != nil {
 		return err
 	}
@@ -104,7 +101,7 @@ func (w *walk) buryPoison(ctx context.Context) error {
 	}
 	w.page.say("")
 	if err := w.awaitScans(ctx, "it has a new Job", 30*time.Second, func(t tally) (bool, string) {
-		n := t.count(func(job *jobRecord) bool { return strings.Contains(job.body, "poison") })
+		n := t.count(func(job recorder.Job) bool { return strings.Contains(job.Body, "poison") })
 		return n == 3, fmt.Sprintf("%d Jobs of it in all", n)
 	}); err != nil {
 		return err

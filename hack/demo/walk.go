@@ -5,10 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/recorder"
 )
 
 const (
@@ -32,8 +37,9 @@ type walk struct {
 	shell       *shell
 	score       *scorecard
 	environment *environment
+	recorder    *recorder.Recorder
 	jobs        *jobLog
-	operator    *operator
+	operator    *process.Process
 	scans       scans
 	// owner tells that namespace and queues are the demo's, to be removed at its end.
 	owner bool
@@ -106,9 +112,10 @@ func (w *walk) createBinding(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.jobs, err = watchJobs(ctx, client, namespace); err != nil {
+	if w.recorder, err = recorder.Start(ctx, client); err != nil {
 		return err
 	}
+	w.jobs = newJobLog(w.recorder, namespace)
 	if err := w.runAll(ctx, "cat hack/demo/pings.yaml", applyBinding); err != nil {
 		return err
 	}
@@ -141,8 +148,14 @@ func (w *walk) runOperator(ctx context.Context) error {
 	command := []string{"bin/manager", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 		"--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally"}
 	w.page.command(strings.Join(command, " ") + " >" + managerLog + " 2>&1 &")
+	if err := os.Remove(managerLog); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the log of an earlier demo: %w", err)
+	}
+	manager := exec.Command(command[0], command[1:]...)
+	manager.Env = w.shell.env
 	var err error
-	if w.operator, err = startOperator(w.shell.env, managerLog, command...); err != nil {
+	// Detached, as it stays where the demo is told to KEEP it.
+	if w.operator, err = process.StartDetached(manager, managerLog); err != nil {
 		return err
 	}
 	_, err = w.shell.run(ctx, "kubectl wait -n demo --for=condition=Ready queuebinding/pings --timeout=60s")
@@ -189,10 +202,10 @@ func (w *walk) sendFour(ctx context.Context) error {
 	if err := w.await(ctx, "the good ones complete, the bad ones fail", 90*time.Second, func(t tally) (bool, string) {
 		completed, failures := 0, 0
 		for _, id := range w.good {
-			completed += countOutcome(t.of(id), complete)
+			completed += t.of(id).count(recorder.Job.Succeeded)
 		}
 		for _, id := range w.bad {
-			failures += countOutcome(t.of(id), failed)
+			failures += t.of(id).count(isFailed)
 		}
 		return completed == len(w.good) && failures == len(w.bad), fmt.Sprintf("%d complete, %d failed", completed, failures)
 	}); err != nil {
@@ -214,7 +227,7 @@ func (w *walk) showContainers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	good, bad := t.of(w.good[0])[0].name, t.of(w.bad[0])[0].name
+	good, bad := t.of(w.good[0])[0].Name, t.of(w.bad[0])[0].Name
 	printed, err := w.shell.run(ctx, "kubectl logs -n demo job/"+good)
 	if err != nil {
 		return err
@@ -270,7 +283,7 @@ func (w *walk) listFailures(ctx context.Context) error {
 	named := 0
 	for _, id := range w.bad {
 		for _, job := range t.of(id) {
-			if strings.Contains(list, job.name) {
+			if strings.Contains(list, job.Name) {
 				named++
 			}
 		}
@@ -290,7 +303,7 @@ func (w *walk) requeueOne(ctx context.Context) error {
 	}
 	// The first of the bad ones is from here on the one that was sent again.
 	for i, id := range w.bad {
-		if t.of(id)[0].name == name {
+		if t.of(id)[0].Name == name {
 			w.bad[0], w.bad[i] = w.bad[i], w.bad[0]
 		}
 	}
@@ -302,7 +315,7 @@ func (w *walk) requeueOne(ctx context.Context) error {
 	w.score.record(strings.Contains(answer, `"accepted":["`+name+`"]`) && strings.Contains(answer, `"reason":"NotFound"`),
 		"the answer accepts it, and refuses a Job that is not there", "")
 	w.page.say("")
-	if err := w.awaitAttempts(ctx, "it has a new Job, attempt 2, and the old one is gone", map[string]string{w.bad[0]: "2", w.bad[1]: "1"}); err != nil {
+	if err := w.awaitAttempts(ctx, "it has a new Job, attempt 2, and the old one is gone", map[string]int{w.bad[0]: 2, w.bad[1]: 1}); err != nil {
 		return err
 	}
 	return w.runAll(ctx, listAttempts)
@@ -311,7 +324,7 @@ func (w *walk) requeueOne(ctx context.Context) error {
 func (w *walk) requeueAll(ctx context.Context) error {
 	// First by the watch: for up to a second the binding may still count the Job that went.
 	if err := w.await(ctx, "it fails again, as it must: the host still does not exist", 30*time.Second, func(t tally) (bool, string) {
-		return countOutcome(t.of(w.bad[0]), failed) == 2, ""
+		return t.of(w.bad[0]).count(isFailed) == 2, ""
 	}); err != nil {
 		return err
 	}
@@ -322,7 +335,7 @@ func (w *walk) requeueAll(ctx context.Context) error {
 		return err
 	}
 	w.page.say("")
-	if err := w.awaitAttempts(ctx, "both have a new Job, and the old ones are gone", map[string]string{w.bad[0]: "3", w.bad[1]: "2"}); err != nil {
+	if err := w.awaitAttempts(ctx, "both have a new Job, and the old ones are gone", map[string]int{w.bad[0]: 3, w.bad[1]: 2}); err != nil {
 		return err
 	}
 	if err := w.runAll(ctx, listAttempts); err != nil {
@@ -333,7 +346,7 @@ func (w *walk) requeueAll(ctx context.Context) error {
 		return err
 	}
 	return w.await(ctx, "no Job runs any more", 30*time.Second, func(t tally) (bool, string) {
-		count := t.count(isUnfinished)
+		count := t.count(recorder.Job.Active)
 		return count == 0, fmt.Sprintf("%d unfinished", count)
 	})
 }
@@ -346,9 +359,9 @@ func (w *walk) sendHundred(ctx context.Context) error {
 	}
 	known := map[string]bool{}
 	for _, job := range before.jobs {
-		known[job.messageID] = true
+		known[job.Root] = true
 	}
-	isNew := func(job *jobRecord) bool { return !known[job.messageID] }
+	isNew := func(job recorder.Job) bool { return !known[job.Root] }
 
 	if err := w.runAll(ctx, fmt.Sprintf("kubectl scale queuebinding/pings -n demo --replicas=%d", limit)); err != nil {
 		return err
@@ -363,12 +376,12 @@ func (w *walk) sendHundred(ctx context.Context) error {
 	w.page.say("\nBelow each answer: what the API server's own watch of Jobs has told, which counts every change.")
 	shown := time.Time{}
 	if err := w.await(ctx, "all of the hundred have run", 4*time.Minute, func(t tally) (bool, string) {
-		completed := t.count(func(job *jobRecord) bool { return isNew(job) && job.outcome == complete })
+		completed := t.count(func(job recorder.Job) bool { return isNew(job) && job.Succeeded() })
 		if time.Since(shown) >= 4*time.Second {
 			shown = time.Now()
 			// Only shown: were it to fail, the check would tell.
 			_, _ = w.shell.run(ctx, "kubectl get queuebindings -n demo")
-			w.page.say("watch: %d unfinished now, %d at most so far, %d of %d complete", t.count(isUnfinished), t.peak, completed, messages)
+			w.page.say("watch: %d unfinished now, %d at most so far, %d of %d complete", t.count(recorder.Job.Active), t.peak, completed, messages)
 		}
 		return completed == messages, fmt.Sprintf("%d complete", completed)
 	}); err != nil {
@@ -393,7 +406,7 @@ func (w *walk) deleteBinding(ctx context.Context) error {
 	}
 	w.page.say("")
 	if err := w.await(ctx, "its Jobs are gone", 60*time.Second, func(t tally) (bool, string) {
-		count := t.count(func(job *jobRecord) bool { return !job.gone })
+		count := t.count(func(job recorder.Job) bool { return !job.Gone })
 		return count == 0, fmt.Sprintf("%d left", count)
 	}); err != nil {
 		return err
@@ -476,14 +489,4 @@ func (w *walk) counts(ctx context.Context, urlVariable string) (visible, hidden 
 		return "", "", fmt.Errorf("reading the answer to get-queue-attributes: %w", err)
 	}
 	return answer.Attributes["ApproximateNumberOfMessages"], answer.Attributes["ApproximateNumberOfMessagesNotVisible"], nil
-}
-
-func countOutcome(jobs []jobRecord, want outcome) int {
-	count := 0
-	for _, job := range jobs {
-		if job.outcome == want {
-			count++
-		}
-	}
-	return count
 }

@@ -153,8 +153,8 @@ func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer,
 	config.LoopbackClientConfig = &clientrest.Config{Host: s.listener.Addr().String()} // required, and used by nothing here
 	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: s.listener, Cert: s.certificates}
 	namer := openapi.NewDefinitionNamer(scheme)
-	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions.GetOpenAPIDefinitions, namer)
-	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions.GetOpenAPIDefinitions, namer)
+	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions.Definitions, namer)
+	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions.Definitions, namer)
 	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "QueueBinding", "QueueBinding"
 	start, err := delegate(config, clientset)
 	if err != nil {

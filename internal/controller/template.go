@@ -3,16 +3,15 @@ package controller
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 )
@@ -90,12 +89,12 @@ func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBindin
 	case err == nil:
 		outcome.status, outcome.reason = metav1.ConditionTrue, v1alpha1.ReasonAccepted
 		outcome.message = "The API server accepts a sample Job"
-	case isRejection(err), apierrors.IsInvalid(err) && !strings.Contains(err.Error(), "denied the request"):
+	case isRejection(err), creator.IsInvalid(err):
 		outcome.status, outcome.reason = metav1.ConditionFalse, v1alpha1.ReasonJobInvalid
 		outcome.message = events.Truncate(fmt.Sprintf("A sample Job of jobTemplate is refused: %v", err))
 	default:
-		// A webhook that takes no dry runs or minds the sample's values, a quota, an API server in trouble: none of them
-		// is surely the template's fault.
+		// A webhook that takes no dry runs, a webhook or policy that minds the sample's values, a quota, an API server in trouble:
+		// none of them is surely the template's fault. What refuses every message is found by the rejections.
 		outcome.status, outcome.reason = metav1.ConditionUnknown, v1alpha1.ReasonNotChecked
 		outcome.message = events.Truncate(fmt.Sprintf("A sample Job could not be tried: %v", err))
 	}

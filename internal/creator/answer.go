@@ -3,6 +3,7 @@ package creator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,10 @@ import (
 var (
 	// ErrGone says that a Job which answered for a message is gone.
 	ErrGone = errors.New("the message's Job is gone")
+	// errGateClosed says that nothing was asked for, as the API server takes nothing now.
+	errGateClosed = errors.New("the API server takes no Jobs now")
+	// errUncollected says that the Secret of a Job which is gone is not gone yet.
+	errUncollected = errors.New("the Secret of a deleted Job is not collected yet")
 	// ErrNotWanted says that no Job is to be created for a message any more: the operator stops, or the binding has paused.
 	ErrNotWanted = errors.New("the message is not to become a Job now")
 )
@@ -31,26 +36,38 @@ func (e *BlockedError) Error() string { return e.Err.Error() }
 
 func (e *BlockedError) Unwrap() error { return e.Err }
 
+// mayBeTheMessages reports whether the message may be at fault after all: a webhook may fail for one object, its patch may not
+// apply to one, and one Secret may wait for its deletion. A quota, a missing right, or no answer are no message's.
+func (e *BlockedError) mayBeTheMessages() bool {
+	return apierrors.IsInternalError(e.Err) || errors.Is(e.Err, errUncollected)
+}
+
 // classify is the one place that tells what an answer of the API server to a create means: nil, AlreadyExists as it is, a
 // *job.RejectionError where this object will never be accepted though others may be, else a *BlockedError. What is not known
 // blocks: a message is never put at risk because of an error that nobody thought of.
+//
+// An answer may echo values of the message in its text, so that only how the API server itself begins it is looked at.
 func classify(err error) error {
 	if err == nil || apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	text := err.Error()
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok {
+		return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, err}
+	}
+	text := status.ErrStatus.Message
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return &BlockedError{v1alpha1.ReasonNamespaceTerminating, err}
-	case strings.Contains(text, "admission webhook") && strings.Contains(text, "denied the request"):
-		return rejected(v1alpha1.RejectedAdmissionDenied, err) // the webhook chooses the code
-	case strings.Contains(text, "failed calling webhook"), strings.Contains(text, "failed to call webhook"):
+	case isDeniedByAdmission(text): // the webhook or policy chooses the code
+		return rejected(v1alpha1.RejectedAdmissionDenied, err)
+	case strings.HasPrefix(text, internalError+"failed calling webhook "):
 		return &BlockedError{v1alpha1.ReasonWebhookUnavailable, err}
 	case apierrors.IsForbidden(err):
-		return classifyForbidden(err)
+		return classifyForbidden(err, text)
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return rejected(v1alpha1.RejectedJobInvalid, err)
-	case apierrors.IsRequestEntityTooLargeError(err), strings.Contains(text, "request is too large"):
+	case apierrors.IsRequestEntityTooLargeError(err), strings.TrimPrefix(text, internalError) == "etcdserver: request is too large":
 		return rejected(v1alpha1.RejectedTooLarge, err)
 	case apierrors.IsUnauthorized(err):
 		return &BlockedError{v1alpha1.ReasonForbidden, err}
@@ -61,19 +78,51 @@ func classify(err error) error {
 	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, err}
 }
 
-// classifyForbidden tells apart what the API server all calls forbidden. Its words are all there is to go by.
-func classifyForbidden(err error) error {
-	switch text := err.Error(); {
-	case strings.Contains(text, "exceeded quota"), strings.Contains(text, "status unknown for quota"), strings.Contains(text, "insufficient quota"):
+// How the API server begins its texts: those of errors that it did not expect, and, after the resource and its name, those of
+// what it does not allow.
+const (
+	internalError = "Internal error occurred: "
+	isForbidden   = " is forbidden: "
+)
+
+// forbiddenCause returns why the API server forbids something. Neither resource nor name, which come before, are a message's.
+func forbiddenCause(text string) string {
+	if _, cause, ok := strings.Cut(text, isForbidden); ok {
+		return cause
+	}
+	return text
+}
+
+// isDeniedByAdmission reports whether a webhook or a policy denied an object, whatever code it chose for that.
+func isDeniedByAdmission(text string) bool {
+	if strings.HasPrefix(text, "admission webhook ") {
+		return true
+	}
+	cause := forbiddenCause(text)
+	return strings.HasPrefix(cause, "ValidatingAdmissionPolicy ") || strings.HasPrefix(cause, "policy ")
+}
+
+// classifyForbidden tells apart what the API server all calls forbidden. How its text begins is all there is to go by.
+func classifyForbidden(err error, text string) error {
+	begins := func(with ...string) bool {
+		return slices.ContainsFunc(with, func(prefix string) bool { return strings.HasPrefix(forbiddenCause(text), prefix) })
+	}
+	switch {
+	case begins("exceeded quota: ", "status unknown for quota: ", "insufficient quota to consume: "):
 		return &BlockedError{v1alpha1.ReasonQuotaExceeded, err}
-	case strings.Contains(text, `User "`) && strings.Contains(text, `" cannot `), strings.Contains(text, "cannot set blockOwnerDeletion"):
+	case begins(`User "`, "cannot set blockOwnerDeletion "):
 		return &BlockedError{v1alpha1.ReasonForbidden, err}
-	case strings.Contains(text, "not yet ready to handle request"): // an admission plugin of an API server that has just started
+	case begins("not yet ready to handle request"): // an admission plugin of an API server that has just started
 		return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, err}
-	case strings.Contains(text, "being terminated"):
-		return &BlockedError{v1alpha1.ReasonNamespaceTerminating, err}
 	}
 	return rejected(v1alpha1.RejectedAdmissionDenied, err)
+}
+
+// IsInvalid reports whether the API server's own validation refuses an object for one of its fields, and no webhook or policy does,
+// which may mind values that other objects do not have.
+func IsInvalid(err error) bool {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && apierrors.IsInvalid(err) && !isDeniedByAdmission(status.ErrStatus.Message)
 }
 
 // blockedBy returns the error of a request that is none of a message's making: nothing can be rejected for it.

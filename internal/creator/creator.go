@@ -6,6 +6,7 @@ package creator
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/go-logr/logr"
 	batchv1 "k8s.io/api/batch/v1"
@@ -38,6 +39,9 @@ type Options struct {
 	Wanted func() bool
 	// Created, where it is set, is called for each Job that was created.
 	Created func()
+	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
+	// again, the message is at fault.
+	Sample func() ([]client.Object, error)
 	// Blocked is called when the API server takes no Jobs, with one of the reasons of Ready and with words, and with two empty
 	// strings when it takes them again.
 	Blocked func(reason, message string)
@@ -54,24 +58,29 @@ type Creator struct {
 	uid      types.UID
 	wanted   func() bool
 	created  func()
+	sample   func() ([]client.Object, error)
+	// creates counts the Jobs that were created.
+	creates atomic.Int64
 }
 
 // New makes a Creator. Once stopped ends it waits for the API server no more, but finishes what it does until ctx ends.
 func New(ctx, stopped context.Context, o Options) *Creator {
+	gate := newGate(o.Clock, o.Blocked)
 	requests := &requests{
-		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, places: make(chan struct{}, parallelCreates),
+		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, gate: gate, places: make(chan struct{}, parallelCreates),
 		namespace: o.Binding.Namespace, uid: o.UID,
 	}
 	return &Creator{
 		stopped:  stopped,
 		requests: requests,
 		secrets:  &secrets{requests: requests, log: o.Log, uid: o.UID},
-		gate:     newGate(o.Clock, o.Blocked),
+		gate:     gate,
 		ledger:   o.Ledger,
 		log:      o.Log,
 		uid:      o.UID,
 		wanted:   o.Wanted,
 		created:  o.Created,
+		sample:   o.Sample,
 	}
 }
 
@@ -86,6 +95,12 @@ type delivery struct {
 	// rendered is the Job to create, with its Secrets. It is nil where the Job was seen before; else the Job's name has a slot.
 	rendered *batchv1.Job
 	secrets  []*corev1.Secret
+	// probe reports whether this attempt tries for all that wait.
+	probe bool
+	// refusals is how often the API server failed at this one, overtaken how often another was created in between, and creates how
+	// many had been at the last refusal.
+	refusals, overtaken int
+	creates             int64
 }
 
 // Create makes a Job that was rendered for a message exist, and returns what answers for the message: that Job, or the one
@@ -115,9 +130,15 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 			return job.Record{}, ErrNotWanted
 		}
 		record, err := c.attempt(d)
+		if fault := c.faultOf(d, err); fault != nil {
+			record, err = c.refused(d, fault)
+		}
 		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			c.log.Info("Could not create a Job; the message is kept", "messageID", d.message.ID, "job", d.name, "reason", blocked.Reason, "cause", blocked.Error())
 			c.gate.refuse(blocked.Reason, blocked.Error())
+			continue
+		}
+		if errors.Is(err, errGateClosed) {
 			continue
 		}
 		c.gate.pass()
@@ -132,7 +153,8 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 // enter waits until an attempt may be made. It returns false where none is to be made any more: what would have to wait for the
 // API server ends with stopped, and the binding may have no use for the message any more.
 func (c *Creator) enter(d *delivery) bool {
-	entered := c.gate.enter(c.stopped) == nil
+	probe, entered := c.gate.enter(c.stopped)
+	d.probe = probe
 	if !entered && c.gate.isClosed() || d.rendered != nil && !c.wanted() {
 		if entered {
 			c.gate.abandon()
@@ -174,10 +196,11 @@ func (c *Creator) attempt(d *delivery) (job.Record, error) {
 
 // create creates the Job, with its Secrets before it, or finds it.
 func (c *Creator) create(d *delivery) (job.Record, error) {
-	err := c.secrets.store(d.secrets, d.name)
+	err := c.secrets.store(d.secrets, d.name, d.probe)
 	if err == nil {
 		created := d.rendered.DeepCopy()
-		if err = c.requests.create(created); err == nil {
+		if err = c.requests.create(created, d.probe); err == nil {
+			c.creates.Add(1)
 			c.log.V(1).Info("Created a Job", "messageID", d.message.ID, "job", created.Name)
 			if c.created != nil {
 				c.created()

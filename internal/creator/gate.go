@@ -2,6 +2,7 @@ package creator
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
-// gate lets creates pass while the API server takes them. Once it refuses, all wait, and one at a time tries again,
-// with a growing, jittered delay.
+// gate lets creates pass while the API server takes them. Once it refuses, all wait, and one at a time tries again, with a
+// growing, jittered delay: whoever has waited longest, so that it is never the same one for ever.
 type gate struct {
 	clock clock.Clock
 	// changed is called when the gate closes, opens or has a new reason.
@@ -23,8 +24,9 @@ type gate struct {
 	backoff wait.Backoff
 	until   time.Time
 	probing bool
-	// waiting is how many wait to enter.
-	waiting int
+	// waiting are the tickets of those who wait to enter, in their order.
+	waiting []int
+	tickets int
 	// moved is closed and replaced when waiting ones should look again.
 	moved chan struct{}
 }
@@ -40,25 +42,27 @@ func (g *gate) isClosed() bool {
 	return g.closed
 }
 
-// enter waits until a create may be tried. Each enter that succeeds must be followed by pass, refuse or abandon.
-func (g *gate) enter(ctx context.Context) error {
+// enter waits until a create may be tried. It returns false when ctx ends before that. probe reports whether this one tries for
+// all. Each enter that succeeds must be followed by pass, refuse or abandon.
+func (g *gate) enter(ctx context.Context) (probe, entered bool) {
+	ticket := g.queue()
+	defer g.leave(ticket)
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return false, false
 		}
 		g.mu.Lock()
 		if !g.closed {
 			g.mu.Unlock()
-			return nil
+			return false, true
 		}
 		delay := g.until.Sub(g.clock.Now())
-		if delay <= 0 && !g.probing {
+		if delay <= 0 && !g.probing && g.waiting[0] == ticket {
 			g.probing = true
 			g.mu.Unlock()
-			return nil
+			return true, true
 		}
 		moved := g.moved
-		g.waiting++
 		g.mu.Unlock()
 
 		if delay <= 0 {
@@ -71,9 +75,27 @@ func (g *gate) enter(ctx context.Context) error {
 		case <-look.C():
 		}
 		look.Stop()
-		g.mu.Lock()
-		g.waiting--
-		g.mu.Unlock()
+	}
+}
+
+// queue takes a ticket, behind all who wait.
+func (g *gate) queue() (ticket int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tickets++
+	g.waiting = append(g.waiting, g.tickets)
+	return g.tickets
+}
+
+// leave gives a ticket back. Where it was the first, the next one may try.
+func (g *gate) leave(ticket int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := g.waiting[0] == ticket
+	i, _ := slices.BinarySearch(g.waiting, ticket)
+	g.waiting = slices.Delete(g.waiting, i, i+1)
+	if first && g.closed && !g.probing {
+		g.move()
 	}
 }
 
@@ -110,7 +132,7 @@ func (g *gate) refuse(reason, message string) {
 func (g *gate) abandon() {
 	g.mu.Lock()
 	g.probing = false
-	opens := g.closed && g.waiting == 0
+	opens := g.closed && len(g.waiting) == 0
 	if opens {
 		g.closed = false
 	}

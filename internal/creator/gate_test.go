@@ -15,16 +15,14 @@ func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reasons []string
 		g := newGate(clock.RealClock{}, func(reason, _ string) { reasons = append(reasons, reason) })
-		if err := g.enter(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustEnter(t, g)
 		g.refuse("QuotaExceeded", "")
 
 		tried := make(chan time.Duration, 10)
 		start := time.Now()
 		for range 3 {
 			go func() {
-				if g.enter(t.Context()) == nil {
+				if _, ok := g.enter(t.Context()); ok {
 					tried <- time.Since(start)
 				}
 			}()
@@ -61,15 +59,11 @@ func TestTheWaitAtTheGateIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(clock.RealClock{}, func(string, string) {})
 		for range 20 {
-			if err := g.enter(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustEnter(t, g)
 			g.refuse("", "")
 		}
 		start := time.Now()
-		if err := g.enter(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustEnter(t, g)
 		if waited := time.Since(start); waited > timer.LongestRetry*3/2 {
 			t.Errorf("waited %s", waited)
 		}
@@ -80,14 +74,51 @@ func TestAnAbandonedTryLetsAnotherOneTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(clock.RealClock{}, func(string, string) {})
 		g.refuse("", "")
-		if err := g.enter(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustEnter(t, g)
 		g.abandon()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := g.enter(ctx); err != nil {
-			t.Errorf("nobody may try any more: %v", err)
+		if _, ok := g.enter(ctx); !ok {
+			t.Error("nobody may try any more")
+		}
+	})
+}
+
+func mustEnter(t *testing.T, g *gate) {
+	t.Helper()
+	if _, ok := g.enter(t.Context()); !ok {
+		t.Fatal("could not enter")
+	}
+}
+
+func TestThoseWhoWaitTryInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(clock.RealClock{}, func(string, string) {})
+		g.refuse("", "")
+		ctx, cancel := context.WithCancel(t.Context())
+		var tried []string
+		for _, name := range []string{"a", "b", "c"} {
+			go func() {
+				for {
+					if _, ok := g.enter(ctx); !ok {
+						return
+					}
+					tried = append(tried, name)
+					g.refuse("", "")
+				}
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Minute)
+		cancel()
+		synctest.Wait()
+		for i, name := range tried {
+			if want := string("abc"[i%3]); name != want {
+				t.Fatalf("tried in the order %v", tried)
+			}
+		}
+		if len(tried) < 15 {
+			t.Errorf("%d tries in ten minutes", len(tried))
 		}
 	})
 }

@@ -29,6 +29,7 @@ type requests struct {
 	client  client.Client
 	reader  client.Reader
 	limiter *Limiter
+	gate    *gate
 	// places bounds the objects that are created at a time for this binding.
 	places    chan struct{}
 	namespace string
@@ -39,16 +40,21 @@ func (r *requests) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.ctx, requestTimeout)
 }
 
-// create creates an object, bounded over all bindings.
-func (r *requests) create(object client.Object) error {
+// create creates an object, bounded over all bindings. Where it had to wait for its turn, and the API server was found to take
+// nothing meanwhile, it returns errGateClosed, unless it is to find out whether that still holds: what waits on a slow webhook
+// must not take the places of other bindings.
+func (r *requests) create(object client.Object, probe bool, options ...client.CreateOption) error {
 	// The binding's own places come first: a namespace with a slow webhook must not take all that there are.
 	r.places <- struct{}{}
 	defer func() { <-r.places }()
 	r.limiter.acquire(r.uid)
 	defer r.limiter.release(r.uid)
+	if !probe && r.gate.isClosed() {
+		return errGateClosed
+	}
 	ctx, cancel := r.bounded()
 	defer cancel()
-	return classify(r.client.Create(ctx, object))
+	return classify(r.client.Create(ctx, object, options...))
 }
 
 func (r *requests) readJob(name string) (*batchv1.Job, error) {

@@ -25,14 +25,17 @@ type secrets struct {
 }
 
 // store creates the Secrets of a Job that is to be made, unless an earlier attempt did.
-func (s *secrets) store(secrets []*corev1.Secret, jobName string) error {
+func (s *secrets) store(secrets []*corev1.Secret, jobName string, probe bool) error {
 	for _, secret := range secrets {
 		if secret.UID != "" {
 			continue
 		}
-		err := s.requests.create(secret)
+		err := s.requests.create(secret, probe)
 		if err == nil {
 			continue
+		}
+		if errors.Is(err, errGateClosed) {
+			return err
 		}
 		// Quotas and policies are asked before the API server looks whether there is one.
 		found := s.find(secret, jobName)
@@ -78,7 +81,7 @@ func (s *secrets) handOver(secrets []*corev1.Secret, owner *batchv1.Job) error {
 			}
 			job.OwnSecret(owner, secret)
 			secret.UID, secret.ResourceVersion = "", ""
-			err = s.requests.create(secret)
+			err = s.requests.create(secret, true) // the Job is there and waits for it
 		}
 		if apierrors.IsAlreadyExists(err) {
 			return apierrors.NewNotFound(corev1.Resource("secrets"), secret.Name) // somebody created it meanwhile: look again
@@ -142,5 +145,5 @@ func ofAJob(secret *metav1.PartialObjectMetadata, name string) bool {
 
 // uncollected has a message wait until the Secret of a Job that is gone is gone too.
 func uncollected(name string) error {
-	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, fmt.Errorf("the Secret %s of a deleted Job is not collected yet", name)}
+	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, fmt.Errorf("Secret %s: %w", name, errUncollected)}
 }

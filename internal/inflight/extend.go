@@ -37,6 +37,8 @@ type extender struct {
 
 	mu     sync.Mutex
 	hidden map[string]*hidden // by receipt handle
+	// extending are the messages that are being extended, and what is closed when that is over.
+	extending map[string]chan struct{}
 }
 
 // hidden is how long a message stays hidden.
@@ -49,7 +51,7 @@ type hidden struct {
 }
 
 func newExtender(requests context.Context, o Options) *extender {
-	e := &extender{clock: o.Clock, queue: o.Queue, visibility: o.Visibility, requests: requests, hidden: map[string]*hidden{}}
+	e := &extender{clock: o.Clock, queue: o.Queue, visibility: o.Visibility, requests: requests, hidden: map[string]*hidden{}, extending: map[string]chan struct{}{}}
 	e.timer = timer.New(o.Clock, e.extendDue)
 	return e
 }
@@ -77,6 +79,16 @@ func (e *extender) forget(receiptHandle string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.hidden, receiptHandle)
+}
+
+// awaitExtension returns when no extension of a forgotten message is under way: it would hide the message again.
+func (e *extender) awaitExtension(receiptHandle string) {
+	e.mu.Lock()
+	extending, ok := e.extending[receiptHandle]
+	e.mu.Unlock()
+	if ok {
+		<-extending
+	}
 }
 
 // extendDue extends the visibility timeouts of which a third is over, and returns when to do so again.
@@ -117,6 +129,7 @@ func (e *extender) due(timeout, gathering time.Duration) (byTimeout map[time.Dur
 		}
 		until := min(timeout, left)
 		byTimeout[until] = append(byTimeout[until], handle)
+		e.extending[handle] = make(chan struct{})
 	}
 	return byTimeout, next
 }
@@ -142,6 +155,8 @@ func (e *extender) extendBatch(ctx context.Context, handles []string, until time
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, err := range errs {
+		close(e.extending[handles[i]])
+		delete(e.extending, handles[i])
 		message, ok := e.hidden[handles[i]]
 		switch {
 		case !ok:

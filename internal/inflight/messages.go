@@ -21,7 +21,7 @@ type Messages struct {
 func New(ctx context.Context, o Options) *Messages {
 	requests, cancel := context.WithCancel(ctx)
 	extender := newExtender(requests, o)
-	return &Messages{extender: extender, releaser: newReleaser(requests, o, extender.forget), cancel: cancel}
+	return &Messages{extender: extender, releaser: newReleaser(requests, o, extender), cancel: cancel}
 }
 
 // Received takes in messages that were hidden for visibility by a receive that began at a time. They stay hidden until they

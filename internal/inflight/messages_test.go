@@ -1,6 +1,7 @@
 package inflight
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -145,5 +146,36 @@ func TestNothingIsExtendedBeyondTwelveHours(t *testing.T) {
 		if q.AllHidden() || q.Counts().Impossible > 0 {
 			t.Errorf("hidden: %t after 12 hours, %d impossible requests", q.AllHidden(), q.Counts().Impossible)
 		}
+	})
+}
+
+// slowExtensions lets changes of visibility to a timeout take their time.
+type slowExtensions struct {
+	*fake.Queue
+	timeout, takes time.Duration
+}
+
+func (q slowExtensions) ChangeVisibility(ctx context.Context, handles []string, timeout time.Duration) []error {
+	if timeout == q.timeout {
+		time.Sleep(q.takes)
+	}
+	return q.Queue.ChangeVisibility(ctx, handles, timeout)
+}
+
+// An extension that was under way when its message was given back must not hide it again.
+func TestALateExtensionDoesNotLandAfterAGiveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := slowExtensions{&fake.Queue{}, visibility, 5 * time.Second}
+		q.Put("a")
+		m := New(t.Context(), Options{Queue: q, Clock: clock.RealClock{}, Log: logr.Discard(), Visibility: func() time.Duration { return visibility }})
+		messages := q.Take(1, visibility)
+		m.Received(messages, time.Now(), visibility)
+		time.Sleep(visibility/3 + time.Second) // the extension is under way
+		m.Return(messages[0].ReceiptHandle, 8*time.Second)
+		time.Sleep(15 * time.Second)
+		if q.AllHidden() {
+			t.Error("the message that was given back is hidden")
+		}
+		m.Close()
 	})
 }

@@ -57,9 +57,9 @@ type releaser struct {
 	requests  context.Context
 	batchWait time.Duration
 	timer     *timer.Timer
-	// forget is called with the receipt handle of each message that was released, or given up on.
-	forget  func(receiptHandle string)
-	deleted func()
+	// extender forgets each message that was released, or given up on.
+	extender *extender
+	deleted  func()
 	// returnUndone has messages given back that would be deleted before their work is done.
 	returnUndone atomic.Bool
 	// underWay are the batches being released, of which places bounds how many make a request at a time: one that is tried
@@ -72,9 +72,9 @@ type releaser struct {
 	closed  bool
 }
 
-func newReleaser(requests context.Context, o Options, forget func(string)) *releaser {
+func newReleaser(requests context.Context, o Options, extender *extender) *releaser {
 	r := &releaser{
-		clock: o.Clock, queue: o.Queue, log: o.Log, requests: requests, batchWait: batchWait, forget: forget, deleted: o.Deleted,
+		clock: o.Clock, queue: o.Queue, log: o.Log, requests: requests, batchWait: batchWait, extender: extender, deleted: o.Deleted,
 		places: make(chan struct{}, parallelReleases),
 	}
 	if o.FIFO {
@@ -146,6 +146,11 @@ func (r *releaser) take() (due []release, later time.Time) {
 
 // release releases messages of one kind.
 func (r *releaser) release(batch []release, k kind) {
+	for _, one := range batch {
+		if k.visibleAfter != never {
+			r.extender.awaitExtension(one.receiptHandle)
+		}
+	}
 	left := batch
 	backoff := timer.Backoff()
 	for attempt := 1; len(left) > 0 && attempt <= releaseAttempts; attempt++ {
@@ -157,7 +162,7 @@ func (r *releaser) release(batch []release, k kind) {
 		<-r.places
 	}
 	for _, one := range batch {
-		r.forget(one.receiptHandle)
+		r.extender.forget(one.receiptHandle)
 	}
 }
 

@@ -83,9 +83,9 @@ func inGroups(messages []queue.Message, fifo bool) [][]*queue.Message {
 	return groups
 }
 
-// handle finds the Job of a message, or makes it, and acknowledges the message as that Job's rule has it. It returns false where
-// the message goes back to the queue.
-func (h *handler) handle(message *queue.Message) bool {
+// handle finds the Job of a message, or makes it, and acknowledges the message as that Job's rule has it. next reports whether the
+// next message of its group may follow: not where this one goes back to the queue, or stays there until its Job has succeeded.
+func (h *handler) handle(message *queue.Message) (next bool) {
 	lineage := h.keys().Lineage(h.settings.Load().Binding.Spec.Queue.URL, message)
 	for {
 		record, found, err := h.find(message, lineage)
@@ -108,7 +108,7 @@ func (h *handler) handle(message *queue.Message) bool {
 			return false
 		}
 		h.acknowledge(message, lineage, record)
-		return true
+		return !record.MessageOnQueue() || record.State == job.Succeeded
 	}
 }
 
@@ -164,9 +164,15 @@ func (h *handler) acknowledge(message *queue.Message, lineage job.Lineage, recor
 		h.created.Add(lineage.JobName(h.key.Name, h.uid), nil)
 		h.inFlight.Delete(message.ReceiptHandle)
 	case record.State == job.Succeeded:
-		h.inFlight.DeleteDone(message.ReceiptHandle, func() { h.ledger.Acknowledged(record.Name, record.UID) })
-	case record.Receipt.Handle == message.ReceiptHandle:
-		h.ledger.Created(record.Name, record.Receipt)
+		var acknowledged func()
+		if record.Receipt.SameMessage(job.ReceiptOf(message)) {
+			acknowledged = func() { h.ledger.Acknowledged(record.Name, record.UID) }
+		}
+		h.inFlight.DeleteDone(message.ReceiptHandle, acknowledged)
+	case record.Receipt.Handle == message.ReceiptHandle, !record.Receipt.SameMessage(job.ReceiptOf(message)):
+		if !h.ledger.Answers(record.Name, job.ReceiptOf(message)) {
+			h.inFlight.Return(message.ReceiptHandle, record.Grace) // it ended before it could be told of this receipt
+		}
 	default: // the Job bears a later receipt
 		h.inFlight.Forget(message.ReceiptHandle)
 	}

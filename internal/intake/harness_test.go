@@ -133,6 +133,9 @@ func (b *bench) create(ctx context.Context, c client.WithWatch, object client.Ob
 			object.SetUID("")
 			return err
 		}
+		if len((&client.CreateOptions{}).ApplyOptions(options).DryRun) > 0 {
+			return nil
+		}
 		if made, ok := object.(*batchv1.Job); ok {
 			b.mu.Lock()
 			b.created[object.GetName()]++

@@ -126,6 +126,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
 		Created: func() { deps.Metrics.Created(l.key) },
+		Sample:  l.sample,
 		Blocked: func(reason, message string) {
 			l.report.blocked(reason, message)
 			l.wakeUp()
@@ -142,6 +143,23 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
 	}
 	return l
+}
+
+// legacy is what a loop leaves to the next one of the same binding, which uses the queue by other credentials.
+type legacy struct {
+	uid     types.UID
+	created *lru.Cache
+	report  Report
+}
+
+func (l *Loop) legacy() legacy {
+	return legacy{uid: l.uid, created: l.handler.created, report: l.report.snapshot()}
+}
+
+// inherit takes over what an earlier loop left. It is called before run.
+func (l *Loop) inherit(left legacy) {
+	l.handler.created = left.created
+	l.report.report = left.report
 }
 
 // update gives the loop new settings.
@@ -170,6 +188,23 @@ func (l *Loop) visibility() time.Duration { return l.settings.Load().visibility(
 func (l *Loop) wanted() bool {
 	settings := l.settings.Load()
 	return !l.bindingGone.Load() && settings.receiving() && !l.ledger.Exceeds(settings.limits())
+}
+
+// sample returns the objects of a message that never was.
+func (l *Loop) sample() ([]client.Object, error) {
+	sample, err := job.Sample(l.settings.Load().Binding)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := job.SampleSecrets(sample)
+	if err != nil {
+		return nil, err
+	}
+	objects := []client.Object{sample}
+	for _, secret := range secrets {
+		objects = append(objects, secret)
+	}
+	return objects, nil
 }
 
 // run receives until the loop is stopped, and returns when all that it received is done with.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
@@ -46,6 +48,68 @@ func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if names, most := b.jobs(); len(names) != 2 || most != 1 {
 			t.Errorf("%d Jobs, one of them made %d times; want 2, once", len(names), most)
+		}
+	})
+}
+
+// failsAt has the creation of everything that belongs to the message of a body fail as a broken webhook does.
+func failsAt(b *bench, body string) func(func() error, client.Object) error {
+	hash := job.Lineage{Root: "message-" + body, Attempt: 1}.MessageLabel()
+	return func(create func() error, object client.Object) error {
+		if object.GetLabels()[v1alpha1.LabelMessage] == hash {
+			return apierrors.NewInternalError(errors.New(`failed calling webhook "w": unexpected end of input`))
+		}
+		return create()
+	}
+}
+
+// P5: a message that the API server fails at goes back, and the others pass, however few slots there are.
+func TestAMessageThatTheAPIServerFailsAtStopsNobody(t *testing.T) {
+	for slots, delivery := range map[int32]v1alpha1.Delivery{1: v1alpha1.DeliverEnv, 5: v1alpha1.DeliverFile} {
+		t.Run(fmt.Sprintf("%d slots, %s", slots, delivery), func(t *testing.T) {
+			run(t, func(b *v1alpha1.QueueBinding) {
+				b.Spec.Concurrency.MaxActiveJobs = new(slots)
+				b.Spec.Message.Delivery = delivery
+			}, func(b *bench) {
+				b.setFault(failsAt(b, "bad"))
+				b.queue.Put("bad", "a", "b", "c")
+				done := map[string]bool{}
+				for range 60 {
+					time.Sleep(time.Second)
+					names, _ := b.jobs()
+					for _, name := range names {
+						if !done[name] {
+							done[name] = true
+							b.finish(name)
+						}
+					}
+				}
+				if len(done) != 3 {
+					t.Errorf("%d Jobs within a minute, want 3", len(done))
+				}
+				if report := b.loop.report.snapshot(); report.BlockedReason != "" || report.LastRejection == nil || report.LastRejection.Reason != v1alpha1.RejectedCreateFails {
+					t.Errorf("reported %+v", report)
+				}
+				b.setFault(nil)
+				time.Sleep(15 * time.Minute)
+				if names, most := b.jobs(); len(names) != 4 || most != 1 {
+					t.Errorf("%d Jobs, one of them made %d times; want 4, once", len(names), most)
+				}
+			})
+		})
+	}
+}
+
+// P5: where the API server fails at all of them it is no message's fault.
+func TestAnAPIServerThatFailsAtAllRejectsNobody(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		b.setFault(func(func() error, client.Object) error {
+			return apierrors.NewInternalError(errors.New(`failed calling webhook "w": connection refused`))
+		})
+		b.queue.Put("a", "b")
+		time.Sleep(time.Hour)
+		if _, receives := b.queue.Left(); receives != 1 || !b.queue.AllHidden() {
+			t.Errorf("received up to %d times, hidden: %t", receives, b.queue.AllHidden())
 		}
 	})
 }

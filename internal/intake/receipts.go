@@ -23,9 +23,11 @@ type receipts struct {
 	byName     map[string]*holder
 }
 
-// holder is a Job that bears a message's receipt.
+// holder is a Job that answers for a message.
 type holder struct {
+	// receipt is the one that the Job bears, others those of more messages for the same attempt.
 	receipt job.Receipt
+	others  []job.Receipt
 	// state is the Job's; empty where it was not seen yet.
 	state job.State
 	grace time.Duration
@@ -55,6 +57,9 @@ func (r *receipts) Saw(record job.Record, newest bool) {
 		if r.clock.Since(record.Finished) < queue.MaxVisibilityTimeout {
 			// Not with the lock held, which the ledger holds now.
 			r.inFlight.DeleteDone(known.receipt.Handle, func() { r.ledger.Acknowledged(record.Name, record.UID) })
+			for _, other := range known.others {
+				r.inFlight.DeleteDone(other.Handle, nil)
+			}
 		} else {
 			r.inFlight.Forget(known.receipt.Handle)
 		}
@@ -76,6 +81,9 @@ func (r *receipts) replace(known *holder, receipt job.Receipt) bool {
 
 // failed gives a message back for the next attempt.
 func (r *receipts) failed(record job.Record, known *holder, newest, seen bool) {
+	for _, other := range known.others {
+		r.inFlight.Forget(other.Handle) // it comes back, and finds the next attempt
+	}
 	since := max(r.clock.Since(record.Finished), 0)
 	if !newest || !seen && since > r.visibility() {
 		// The next attempt has the message, or it has come back by itself.
@@ -93,6 +101,9 @@ func (r *receipts) Gone(name string) {
 		return
 	}
 	delete(r.byName, name)
+	for _, other := range known.others {
+		r.inFlight.Return(other.Handle, known.grace)
+	}
 	switch known.state {
 	case job.Active:
 		r.inFlight.Return(known.receipt.Handle, known.grace)
@@ -101,16 +112,36 @@ func (r *receipts) Gone(name string) {
 	}
 }
 
-// Created implements ledger.Watcher.
-func (r *receipts) Created(name string, receipt job.Receipt) {
+// Answers implements ledger.Watcher.
+func (r *receipts) Answers(name string, receipt job.Receipt) {
 	known, ok := r.byName[name]
 	if !ok {
 		known = &holder{receipt: receipt}
 		r.byName[name] = known
+	}
+	if !known.receipt.SameMessage(receipt) {
+		r.addOther(known, receipt)
+		return
 	}
 	r.replace(known, receipt)
 	if receipt.Handle != known.receipt.Handle {
 		r.inFlight.Forget(receipt.Handle)
 	}
 	r.inFlight.Hide(known.receipt.Handle, known.receipt.Time)
+}
+
+// addOther takes in another message of the Job's attempt. Each keeps its own receipt, or they would take the Job from each
+// other and be received until they are moved to the dead-letter queue.
+func (r *receipts) addOther(known *holder, receipt job.Receipt) {
+	r.inFlight.Hide(receipt.Handle, receipt.Time)
+	for i, other := range known.others {
+		if other.SameMessage(receipt) {
+			if other.Handle != receipt.Handle {
+				r.inFlight.Forget(other.Handle)
+			}
+			known.others[i] = receipt
+			return
+		}
+	}
+	known.others = append(known.others, receipt)
 }

@@ -471,3 +471,96 @@ func TestThousandsOfMessagesAreKeptHidden(t *testing.T) {
 		}
 	})
 }
+
+// P1: a Job goes by the rule under which it was rendered, also where the binding switches while its creation is not answered.
+func TestTheRuleOfALostCreationIsItsOwn(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		lost := true
+		b.setFault(func(create func() error, object client.Object) error {
+			err := create()
+			if lost && err == nil {
+				lost = false
+				b.finish(object.GetName())
+				b.edit(func(binding *v1alpha1.QueueBinding) { binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobCreated })
+				return context.DeadlineExceeded
+			}
+			return err
+		})
+		b.queue.Put("a")
+		time.Sleep(10 * time.Second)
+		if left, _ := b.queue.Left(); left != 1 {
+			t.Errorf("%d messages left before the Job has succeeded, want 1", left)
+		}
+	})
+}
+
+// A poll that was open during the switch to OnJobSucceeded may bring several messages of a group.
+func TestTheRestOfAGroupGoesBackAfterASwitch(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) {
+		b.Spec.Queue.URL += ".fifo"
+		b.Spec.Concurrency.MaxActiveJobs = new(int32(10))
+	}, func(b *bench) {
+		time.Sleep(time.Second + 10*time.Millisecond) // the poll is open
+		b.edit(onJobSucceeded)
+		for _, body := range []string{"a", "b", "c"} {
+			b.queue.PutMessage(queue.Message{ID: "message-" + body, Body: body, GroupID: "g"})
+		}
+		time.Sleep(95 * time.Millisecond) // before those that went back are received again
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs of one group side by side", len(names))
+		}
+	})
+}
+
+// Two messages for one attempt, as when a failed Job was sent again twice, must not take the Job from each other: each take is a
+// receive, and counts for the dead-letter queue.
+func TestTwoMessagesOfOneAttemptWaitForOneJob(t *testing.T) {
+	for end, want := range map[batchv1.JobConditionType]int{batchv1.JobComplete: 0, batchv1.JobFailed: 2} {
+		t.Run(string(end), func(t *testing.T) {
+			run(t, onJobSucceeded, func(b *bench) {
+				for _, id := range []string{"first", "second"} {
+					message := b.signed("a", job.Lineage{Root: "root", Attempt: 2})
+					message.ID = id
+					b.queue.PutMessage(message)
+				}
+				time.Sleep(3 * time.Hour)
+				names, most := b.jobs()
+				if _, receives := b.queue.Left(); len(names) != 1 || most != 1 || receives > 2 {
+					t.Errorf("%d Jobs, made up to %d times, messages received up to %d times; want 1, once, twice at most", len(names), most, receives)
+				}
+				b.setFault(refused) // of the next attempt
+				b.conclude(names[0], end)
+				time.Sleep(10 * time.Second)
+				if left, _ := b.queue.Left(); left != want {
+					t.Errorf("%d messages are left, want %d", left, want)
+				}
+				b.setFault(nil)
+				time.Sleep(time.Hour)
+				if names, most := b.jobs(); len(names) != 1+want/2 || most != 1 {
+					t.Errorf("%d Jobs, made up to %d times", len(names), most)
+				}
+			})
+		})
+	}
+}
+
+// A Job that is deleted at the moment at which a message of its is adopted answers for none: the message must come back.
+func TestAMessageOfAJobThatIsGoneAtThatMomentComesBack(t *testing.T) {
+	run(t, onJobSucceeded, func(b *bench) {
+		b.queue.Put("a")
+		time.Sleep(time.Second)
+		name := b.attempt("a", 1)
+		record := job.Observe(b.job(name))
+		b.queue.Change(func(m []*fake.Message) { m[0].VisibleAt = time.Time{} })
+		again := b.queue.Take(1, 30*time.Second)[0]
+		again.ReceivedTime = time.Now()
+		b.loop.inFlight.Received([]queue.Message{again}, time.Now(), 30*time.Second)
+		b.finish(name)
+		record.Receipt = job.ReceiptOf(&again)
+		b.loop.handler.acknowledge(&again, record.Lineage, record)
+		time.Sleep(time.Minute)
+		if _, most := b.jobs(); most != 2 {
+			t.Errorf("the Job was made %d times within a minute, want again", most)
+		}
+	})
+}

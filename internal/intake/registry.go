@@ -23,7 +23,9 @@ type Registry struct {
 
 	mu      sync.Mutex
 	running map[types.NamespacedName]*running
-	closed  bool
+	// ended is what loops left that ended, for a loop of the same binding after them.
+	ended  map[types.NamespacedName]legacy
+	closed bool
 }
 
 // target is what a loop works for and cannot change.
@@ -47,7 +49,7 @@ func (r *running) disown() {
 
 // NewRegistry makes an empty registry.
 func NewRegistry(deps *Dependencies, opener queue.Opener, log logr.Logger, changed func(types.NamespacedName)) *Registry {
-	return &Registry{deps: deps, opener: opener, log: log, changed: changed, running: map[types.NamespacedName]*running{}}
+	return &Registry{deps: deps, opener: opener, log: log, changed: changed, running: map[types.NamespacedName]*running{}, ended: map[types.NamespacedName]legacy{}}
 }
 
 // Start implements manager.Runnable: it blocks until ctx ends, then stops all loops and waits for them.
@@ -92,7 +94,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 			current.disown()
 		}
 		current.stop()
-		return Report{}, nil
+		return r.reportOf(key, wanted.uid), nil
 	}
 	if r.closed {
 		return Report{}, nil
@@ -104,6 +106,10 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 
 	stopping, stop := context.WithCancel(context.Background())
 	loop := newLoop(stopping, r.deps, r.log.WithValues("QueueBinding", key), settings, opened, func() { r.changed(key) })
+	if left, ok := r.ended[key]; ok && left.uid == wanted.uid {
+		loop.inherit(left)
+	}
+	delete(r.ended, key)
 	started := &running{target: wanted, loop: loop, stop: stop, done: make(chan struct{})}
 	r.running[key] = started
 	go func() {
@@ -111,11 +117,22 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 		stop()
 		r.mu.Lock()
 		delete(r.running, key)
+		if !loop.bindingGone.Load() {
+			r.ended[key] = loop.legacy()
+		}
 		r.mu.Unlock()
 		close(started.done)
 		r.changed(key)
 	}()
-	return Report{}, opened
+	return loop.report.snapshot(), opened
+}
+
+// reportOf returns what the running loop of a binding last reported, so that other credentials do not make it unknown.
+func (r *Registry) reportOf(key types.NamespacedName, uid types.UID) Report {
+	if current, ok := r.running[key]; ok && current.target.uid == uid {
+		return current.loop.report.snapshot()
+	}
+	return Report{}
 }
 
 // Gone stops the loop of a binding that was deleted, at once: whoever hears of it first says so. Messages are given back and
@@ -126,6 +143,7 @@ func (r *Registry) Gone(key types.NamespacedName, uid types.UID) {
 	if current, ok := r.running[key]; ok && (uid == "" || current.target.uid == uid) {
 		current.disown()
 	}
+	delete(r.ended, key)
 }
 
 // Suspicions are those that the binding's loop has reported.

@@ -133,3 +133,30 @@ func TestARegistryThatHasStoppedStartsNothing(t *testing.T) {
 		}
 	})
 }
+
+// P2: what was created is remembered by the next loop, and what is known of the queue is not unknown meanwhile.
+func TestOtherCredentialsForgetNothing(t *testing.T) {
+	registered(t, func(b *bench, registry *Registry, opener *only, key types.NamespacedName) {
+		registry.Ensure(b.t.Context(), b.settings())
+		b.queue.Put("a")
+		time.Sleep(time.Minute)
+		names, _ := b.jobs()
+		b.finish(names[0])
+		rotated := b.settings()
+		rotated.Credentials.AccessKeyID = "another"
+		for range 60 {
+			if report, _ := registry.Ensure(b.t.Context(), rotated); !report.QueueHeard {
+				t.Fatal("the queue was not heard of after a rotation")
+			}
+			time.Sleep(time.Second)
+		}
+		if opener.opened != 2 {
+			t.Fatalf("opened %d times", opener.opened)
+		}
+		b.queue.Change(func(m []*fake.Message) { m[0].Deleted, m[0].VisibleAt = false, time.Time{} }) // as if SQS had forgotten the delete
+		time.Sleep(time.Minute)
+		if _, most := b.jobs(); most != 1 {
+			t.Errorf("the Job was made %d times", most)
+		}
+	})
+}

@@ -119,7 +119,7 @@ func Owner(object metav1.Object) types.UID {
 // keptAnnotations are those that Observe reads.
 var keptAnnotations = []string{
 	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied,
-	v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
+	v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiptMessageID, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
 }
 
 // Trim drops from a Job what Observe and Owner do not need, so that a cache of many Jobs stays small. What it leaves

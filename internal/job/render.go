@@ -42,8 +42,15 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 	for _, v := range binding.Spec.Message.Variables {
 		values = append(values, Variable{v.Name, "sample"})
 	}
-	return render(binding, values, &queue.Message{ID: "sample", Body: "sample"}, Lineage{Root: "sample", Attempt: 1})
+	return render(binding, values, sampleMessage(), Lineage{Root: "sample", Attempt: 1})
 }
+
+// SampleSecrets makes the Secrets that a sample Job needs.
+func SampleSecrets(sample *batchv1.Job) ([]*corev1.Secret, error) {
+	return Secrets(sample, sampleMessage())
+}
+
+func sampleMessage() *queue.Message { return &queue.Message{ID: "sample", Body: "sample"} }
 
 func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
 	job := instantiate(binding, lineage)

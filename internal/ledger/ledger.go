@@ -33,8 +33,8 @@ type Watcher interface {
 	Saw(record job.Record, newest bool)
 	// Gone is told that a Job is gone, or that one which was to be created never was.
 	Gone(name string)
-	// Created is told that a Job bears a message's receipt, where that Job was not seen yet, or runs.
-	Created(name string, receipt job.Receipt)
+	// Answers is told that a Job answers for a message, where that Job was not seen yet, or runs.
+	Answers(name string, receipt job.Receipt)
 }
 
 func newLedger(c clock.PassiveClock) *Ledger {
@@ -91,18 +91,20 @@ func (l *Ledger) tellGone(name string) {
 	}
 }
 
-// Created says that a Job bears a message's receipt, and answers for the message from now on.
-func (l *Ledger) Created(name string, receipt job.Receipt) {
+// Answers says that a Job answers for a message, by its receipt, from now on. It returns false where the Job has finished or is
+// gone by what was seen.
+func (l *Ledger) Answers(name string, receipt job.Receipt) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.watcher == nil {
-		return
-	}
 	record, seen := l.jobs.Get(name)
-	// One that was seen and is gone, or has finished, was told of.
-	if seen && record.State == job.Active || !seen && !l.slots.seenMeanwhile(name) {
-		l.watcher.Created(name, receipt)
+	_, expected := l.slots.expected[name]
+	if seen && record.State != job.Active || !seen && !expected {
+		return false
 	}
+	if l.watcher != nil {
+		l.watcher.Answers(name, receipt)
+	}
+	return true
 }
 
 // Acknowledged says that the message of a succeeded Job is gone from the queue.

@@ -30,8 +30,6 @@ func (s *slots) seen(name string) {
 	}
 }
 
-func (s *slots) seenMeanwhile(name string) bool { return s.working[name] }
-
 func (s *slots) free(name string) { delete(s.expected, name) }
 
 // Reserve takes up to want slots and returns how many it got.
@@ -94,7 +92,7 @@ func (l *Ledger) Assign(name string) bool {
 func (l *Ledger) SeenMeanwhile(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.slots.seenMeanwhile(name)
+	return l.slots.working[name]
 }
 
 // Finish says that a Job is made, or may be: its slot stays reserved until it is seen, or found missing.

@@ -81,15 +81,15 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 	BeforeAll(func(ctx SpecContext) {
 		registered := &apiregistrationv1.APIService{}
 		Expect(k8s.Get(ctx, client.ObjectKey{Name: apiService}, registered)).To(Succeed())
-		operator.kill()
+		operator.Kill()
 		Expect(k8s.Delete(ctx, registered)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {
-			operator.kill()
+			operator.Kill()
 			Expect(k8s.Create(ctx, &apiregistrationv1.APIService{
 				ObjectMeta: metav1.ObjectMeta{Name: apiService, Labels: registered.Labels}, Spec: registered.Spec,
 			})).To(Succeed())
 			operator = startInstalled()
-			Eventually(available).WithArguments(ctx).Should(BeTrue(), operator.said)
+			Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
 		})
 	})
 
@@ -113,11 +113,11 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 	})
 
 	It("an operator on this machine registers it, and leaves nothing behind", func(ctx SpecContext) {
-		operator.kill()
-		operator = start(environment.Kubeconfig, "--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally")
+		operator.Kill()
+		operator = start(cluster.Kubeconfig, "--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally")
 		Eventually(available).WithArguments(ctx).Should(BeTrue())
 		Expect(kubectl(ctx, "get", "--raw", root)).To(ContainSubstring("queuebindings/requeue"))
-		Expect(operator.terminate()).To(BeZero())
+		Expect(operator.Terminate(ctx)).To(Succeed())
 		Expect(kubectl(ctx, "get", "apiservices", "-o", "name")).NotTo(ContainSubstring("subresources"))
 		services := &corev1.ServiceList{}
 		Expect(k8s.List(ctx, services, client.InNamespace("default"))).To(Succeed())

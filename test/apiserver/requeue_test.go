@@ -32,7 +32,7 @@ func (w *workspace) path(binding string) string {
 // post posts a body as a user, empty for the administrator, and returns the answer or the API server's error.
 func (w *workspace) post(ctx SpecContext, user, path, body string) (*subresources.Requeue, error) {
 	GinkgoHelper()
-	config := rest.CopyConfig(environment.Config)
+	config := rest.CopyConfig(cluster.Config)
 	config.Impersonate.UserName = user
 	config.GroupVersion = &subresources.GroupVersion
 	config.NegotiatedSerializer = codecs
@@ -99,7 +99,7 @@ var _ = Describe("The subresource", func() {
 		Expect(answer.Status.Refused[0]).To(And(HaveField("JobName", "no-such-job"), HaveField("Reason", v1alpha1.RefusedNotFound), HaveField("Message", Not(BeEmpty()))))
 		Eventually(w.attempts).WithArguments(ctx).Should(Equal(map[string]int{"1": 1, "2": 1}))
 		Eventually(w.asked).WithArguments(ctx).Should(BeEmpty())
-		Expect(os.ReadFile(operator.log)).NotTo(ContainSubstring("SHOULD NOT HAPPEN"))
+		Expect(os.ReadFile(operator.Log)).NotTo(ContainSubstring("SHOULD NOT HAPPEN"))
 	})
 
 	It("takes all, and selections by reason and label", func(ctx SpecContext) {

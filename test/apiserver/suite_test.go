@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,16 +22,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/test/testenv"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 const (
@@ -41,12 +40,12 @@ const (
 )
 
 var (
-	environment *testenv.Environment
-	k8s         client.Client
-	programs    string // the folder of the operator and the plugin
-	port        int    // where the operator serves the subresource
-	limited     string // a kubeconfig with the rights that the operator has in a cluster
-	operator    *process
+	cluster  *rig.Cluster
+	k8s      client.Client
+	program  string // the operator
+	port     int    // where the operator serves the subresource
+	limited  string // a kubeconfig with the rights that the operator has in a cluster
+	operator *process.Process
 )
 
 func TestRequeueAPI(t *testing.T) {
@@ -58,31 +57,25 @@ func TestRequeueAPI(t *testing.T) {
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	root, err := testenv.Root()
+	var err error
+	cluster, err = rig.StartEmptyCluster(GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())
-	programs = GinkgoT().TempDir()
-	for name, source := range map[string]string{"manager": "./cmd", "kubectl-queuebinding": "./cmd/kubectl-queuebinding"} {
-		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(programs, name), source)
-		build.Dir = root
-		output, err := build.CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(output))
-	}
-	environment, err = testenv.Start(testenv.Options{Log: GinkgoWriter})
+	DeferCleanup(func() error { return cluster.End(false) })
+	k8s = cluster.Client
+	Expect(apiregistrationv1.AddToScheme(k8s.Scheme())).To(Succeed())
+	program, err = cluster.Build("manager")
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(environment.Stop)
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	Expect(apiregistrationv1.AddToScheme(scheme)).To(Succeed())
-	k8s, err = client.New(environment.Config, client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	build := exec.Command("go", "build", "-trimpath", "-o", cluster.Work, "./cmd/kubectl-queuebinding")
+	build.Dir = cluster.Root
+	output, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(output))
 
 	port = freePort()
-	install(ctx, filepath.Join(root, "config", "default"))
+	install(ctx, filepath.Join(cluster.Root, "config", "default"))
 	limited = serviceAccount(ctx)
 	operator = startInstalled()
-	DeferCleanup(func() { operator.kill() })
-	Eventually(available).WithArguments(ctx).Should(BeTrue(), operator.said)
+	DeferCleanup(func() { operator.Kill() })
+	Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
 	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
 })
 
@@ -115,19 +108,19 @@ func install(ctx context.Context, dir string) {
 // serviceAccount is the path of a kubeconfig with the rights that the operator has in a cluster.
 func serviceAccount(ctx context.Context) string {
 	GinkgoHelper()
-	config, err := clientcmd.LoadFromFile(environment.Kubeconfig)
+	config, err := clientcmd.LoadFromFile(cluster.Kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
 	token := strings.TrimSpace(kubectl(ctx, "create", "token", "queuebinding-controller-manager", "-n", system))
 	for name := range config.AuthInfos {
 		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	}
-	path := filepath.Join(programs, "kubeconfig")
+	path := filepath.Join(cluster.Work, "kubeconfig")
 	Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
 	return path
 }
 
 // startInstalled starts the operator as the installation does.
-func startInstalled() *process {
+func startInstalled() *process.Process {
 	GinkgoHelper()
 	return start(limited, "--namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
 }
@@ -157,55 +150,19 @@ func available(ctx context.Context) bool {
 // What the operator logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if report.Failed() && operator != nil {
-		AddReportEntry("operator's log", operator.said())
+		AddReportEntry("operator's log", logged())
 	}
 })
 
-type process struct {
-	command *exec.Cmd
-	log     string
-	ended   chan struct{}
-}
+// logged returns the end of the operator's log.
+func logged() string { return operator.LastLines(60) }
 
 // start starts the operator with the rights of a kubeconfig.
-func start(kubeconfig string, args ...string) *process {
+func start(kubeconfig string, args ...string) *process.Process {
 	GinkgoHelper()
-	log, err := os.CreateTemp("", "operator-*.log")
+	started, err := cluster.StartOperator(program, cluster.DirectEndpoints("operator", "KUBECONFIG="+kubeconfig), args...)
 	Expect(err).NotTo(HaveOccurred())
-	command := exec.Command(filepath.Join(programs, "manager"), append([]string{"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-devel"}, args...)...)
-	command.Env = append(append(os.Environ(), environment.Env...), "KUBECONFIG="+kubeconfig)
-	command.Stdout, command.Stderr = log, log
-	Expect(command.Start()).To(Succeed())
-	started := &process{command: command, log: log.Name(), ended: make(chan struct{})}
-	go func() {
-		_ = command.Wait() // its exit code is read from the command
-		_ = log.Close()
-		close(started.ended)
-	}()
 	return started
-}
-
-// said is the end of what it logged.
-func (p *process) said() string {
-	log, _ := os.ReadFile(p.log)
-	lines := strings.Split(string(log), "\n")
-	return strings.Join(lines[max(0, len(lines)-60):], "\n")
-}
-
-// kill ends the operator as a crash does.
-func (p *process) kill() {
-	GinkgoHelper()
-	_ = p.command.Process.Signal(syscall.SIGKILL) // it may have ended
-	Eventually(p.ended).Should(BeClosed())
-	Expect(os.Remove(p.log)).To(Or(Succeed(), MatchError(os.ErrNotExist)))
-}
-
-// terminate ends it as Kubernetes does, and returns its exit code.
-func (p *process) terminate() int {
-	GinkgoHelper()
-	Expect(p.command.Process.Signal(syscall.SIGTERM)).To(Succeed())
-	Eventually(p.ended).Should(BeClosed())
-	return p.command.ProcessState.ExitCode()
 }
 
 // result is what a command said.
@@ -214,15 +171,15 @@ type result struct {
 	code     int
 }
 
-// run runs a program of the environment.
+// run runs a program of the cluster.
 func run(ctx context.Context, stdin string, name string, args ...string) result {
 	GinkgoHelper()
 	// By env, which looks the program up in the PATH that it is given.
 	command := exec.CommandContext(ctx, "/usr/bin/env", append([]string{name}, args...)...)
-	command.Env = append(os.Environ(), environment.Env...)
-	for _, variable := range environment.Env {
+	command.Env = append(os.Environ(), cluster.Env...)
+	for _, variable := range cluster.Env {
 		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
-			command.Env = append(command.Env, "PATH="+programs+":"+path)
+			command.Env = append(command.Env, "PATH="+cluster.Work+":"+path)
 		}
 	}
 	var out, problem bytes.Buffer
@@ -321,11 +278,9 @@ func (w *workspace) jobs(ctx context.Context) []batchv1.Job {
 func (w *workspace) failed(ctx context.Context) []string {
 	GinkgoHelper()
 	var names []string
-	for _, job := range w.jobs(ctx) {
-		for _, condition := range job.Status.Conditions {
-			if condition.Type == batchv1.JobFailed && condition.Status == corev1.ConditionTrue {
-				names = append(names, job.Name)
-			}
+	for _, each := range w.jobs(ctx) {
+		if job.Observe(&each).State == job.Failed {
+			names = append(names, each.Name)
 		}
 	}
 	return names

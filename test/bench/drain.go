@@ -12,7 +12,7 @@ import (
 )
 
 // measureDrain drains a queue that answers at once, as the emulator on the same machine does.
-func measureDrain(ctx context.Context, s *stage, r *report) error {
+func measureDrain(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "drain", func(o *operator) error {
 		return s.compareDrains(ctx, r, o, "drain", s.amounts.drains, s.SQSEndpoint, nearBare)
 	})
@@ -22,57 +22,57 @@ func measureDrain(ctx context.Context, s *stage, r *report) error {
 const distance = 50 * time.Millisecond
 
 // measureFar drains a queue that is far away, from which one receive after the other would be too slow.
-func measureFar(ctx context.Context, s *stage, r *report) error {
+func measureFar(ctx context.Context, s *suite, r *report) error {
 	proxy, err := faultproxy.SQS(s.SQSEndpoint, func(faultproxy.Request) faultproxy.Fault { return faultproxy.Fault{Delay: distance} })
 	if err != nil {
 		return err
 	}
 	defer proxy.Close()
-	way := s.DirectWay("operator-far", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
-	return s.operateBy(ctx, "far", way, func(o *operator) error {
+	endpoints := s.DirectEndpoints("operator-far", "AWS_ENDPOINT_URL_SQS="+proxy.URL)
+	return s.operateBy(ctx, "far", endpoints, func(o *operator) error {
 		return s.compareDrains(ctx, r, o, fmt.Sprintf("SQS %s away, drain", distance), s.amounts.drains, proxy.URL, s.amounts.unlessFew(nearBare))
 	})
 }
 
 // compareDrains has the bare client and the operator take turns at a queue full of messages, and at being the first.
-func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name string, rounds int, endpoint string, goal goal) error {
+func (s *suite) compareDrains(ctx context.Context, r *report, o *operator, name string, rounds int, endpoint string, goal goal) error {
 	n := s.amounts.drained
 	var operator, bare, cores []float64
 	for round := range rounds {
-		byBare := func(a *arena) error {
-			a.bare.at(endpoint)
-			if err := a.bareQueue.SendAll(ctx, bodies(n)); err != nil {
+		byBare := func(w *workspace) error {
+			w.bare.at(endpoint)
+			if err := w.bareQueue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
-			rate, err := s.timed(ctx, "bare client", n, a.bareOwner(), func() error { return a.bare.drain(ctx, n) })
+			rate, err := s.timed(ctx, "bare client", n, w.bareOwner(), func() error { return w.bare.drain(ctx, n) })
 			bare = append(bare, rate)
 			return err
 		}
-		byOperator := func(a *arena) error {
-			if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
+		byOperator := func(w *workspace) error {
+			if err := w.queue.SendAll(ctx, bodies(n)); err != nil {
 				return err
 			}
 			profiled := s.profileLater(ctx, o, "profile?seconds=5", strings.ReplaceAll(name, " ", "-")+"-cpu", round == 0)
 			before, began := o.cpu(), time.Now()
-			rate, err := s.timed(ctx, "operator", n, a.operator(), func() error { return a.release(ctx) })
+			rate, err := s.timed(ctx, "operator", n, w.operator(), func() error { return w.release(ctx) })
 			operator = append(operator, rate)
 			cores = append(cores, (o.cpu()-before).Seconds()/time.Since(began).Seconds())
 			return errors.Join(err, <-profiled)
 		}
-		turns := []func(*arena) error{byBare, byOperator}
+		turns := []func(*workspace) error{byBare, byOperator}
 		if round%2 == 1 {
 			slices.Reverse(turns)
 		}
 		for _, turn := range turns {
 			// Jobs that are there already slow the API server down, by a tenth for 5,000 of them: neither finds the other's.
-			a, err := s.newArena(ctx, suspended)
+			w, err := s.newWorkspace(ctx, suspended)
 			if err != nil {
 				return err
 			}
-			if err := turn(a); err != nil {
+			if err := turn(w); err != nil {
 				return err
 			}
-			if err := a.clear(ctx); err != nil {
+			if err := w.clear(ctx); err != nil {
 				return err
 			}
 		}
@@ -85,13 +85,13 @@ func (s *stage) compareDrains(ctx context.Context, r *report, o *operator, name 
 }
 
 // timed is how many Jobs per second an owner gets, from the moment at which do begins until it has n more.
-func (s *stage) timed(ctx context.Context, who string, n int, by owner, do func() error) (float64, error) {
+func (s *suite) timed(ctx context.Context, who string, n int, by owner, do func() error) (float64, error) {
 	before, began := usageOfAll(), time.Now()
-	had := len(s.sightings.of(by))
+	had := len(s.creations.of(by))
 	if err := do(); err != nil {
 		return 0, err
 	}
-	last, err := s.sightings.await(ctx, by, had+n)
+	last, err := s.creations.await(ctx, by, had+n)
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/rig"
@@ -16,13 +17,13 @@ const (
 )
 
 // measureFailover ends leaders while messages come, and tells for how long no Job was created.
-func measureFailover(ctx context.Context, s *stage, r *report) error {
-	busy, err := s.newArena(ctx, nil)
+func measureFailover(ctx context.Context, s *suite, r *report) error {
+	busy, err := s.newWorkspace(ctx, nil)
 	if err != nil {
 		return err
 	}
 	for range s.amounts.neighbours {
-		if _, err := s.newArena(ctx, nil); err != nil {
+		if _, err := s.newWorkspace(ctx, nil); err != nil {
 			return err
 		}
 	}
@@ -34,7 +35,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 	}()
 	replica := func() error {
 		name := fmt.Sprintf("operator-replica-%d", len(replicas))
-		started, err := s.startOperator(ctx, name, s.DirectWay(name), "--leader-elect", "--namespace=default")
+		started, err := s.startOperator(ctx, name, s.DirectEndpoints(name), "--leader-elect", "--namespace=default")
 		if err == nil {
 			replicas = append(replicas, started)
 		}
@@ -63,7 +64,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 		end  func(*operator) error
 	}{
 		// Open long polls are waited for, up to 20 s, then the Lease is released.
-		{fmt.Sprintf("without intake on a rolling restart, %d idle bindings beside", s.amounts.neighbours), atMost(25), func(o *operator) error { return o.Terminate() }},
+		{fmt.Sprintf("without intake on a rolling restart, %d idle bindings beside", s.amounts.neighbours), atMost(25), func(o *operator) error { return o.Signal(syscall.SIGTERM) }},
 		// The Lease has to run out, 15 s.
 		{"without intake after SIGKILL of the leader", atMost(20), func(o *operator) error { o.Kill(); return nil }},
 	} {
@@ -71,7 +72,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 			return err
 		}
 		time.Sleep(leads)
-		had := len(s.sightings.of(busy.operator()))
+		had := len(s.creations.of(busy.operator()))
 		ended := time.Now()
 		leader := replicas[len(replicas)-2]
 		if err := change.end(leader); err != nil {
@@ -87,7 +88,7 @@ func measureFailover(ctx context.Context, s *stage, r *report) error {
 }
 
 // gap is the longest time without a new Job since a moment, told once the old leader is gone and Jobs come again.
-func (s *stage) gap(ctx context.Context, by owner, had int, since time.Time, gone <-chan struct{}) (time.Duration, error) {
+func (s *suite) gap(ctx context.Context, by owner, had int, since time.Time, gone <-chan struct{}) (time.Duration, error) {
 	const steady = 3 * time.Second
 	var goneAt time.Time
 	longest := time.Duration(0)
@@ -102,7 +103,7 @@ func (s *stage) gap(ctx context.Context, by owner, had int, since time.Time, gon
 		}
 		last := since
 		longest = 0
-		for _, at := range s.sightings.of(by)[had:] {
+		for _, at := range s.creations.of(by)[had:] {
 			longest, last = max(longest, at.Sub(last)), at
 		}
 		if time.Since(goneAt) < steady || last.Before(goneAt) {

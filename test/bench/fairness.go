@@ -18,24 +18,24 @@ const (
 )
 
 // measureFairness has bindings drain side by side, and meanwhile sends single messages to one more.
-func measureFairness(ctx context.Context, s *stage, r *report) error {
+func measureFairness(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "fairness", func(*operator) error {
-		var arenas []*arena
+		var workspaces []*workspace
 		var namespaces []string
 		for i := range crowd + 1 {
 			change := suspended
 			if i == crowd {
 				change = func(*v1alpha1.QueueBinding) {}
 			}
-			a, err := s.newArena(ctx, change)
+			w, err := s.newWorkspace(ctx, change)
 			if err != nil {
 				return err
 			}
-			arenas, namespaces = append(arenas, a), append(namespaces, a.namespace)
+			workspaces, namespaces = append(workspaces, w), append(namespaces, w.namespace)
 		}
-		drained, bystander := arenas[:crowd], arenas[crowd]
-		for _, a := range drained {
-			if err := a.queue.SendAll(ctx, bodies(s.amounts.each)); err != nil {
+		drained, bystander := workspaces[:crowd], workspaces[crowd]
+		for _, w := range drained {
+			if err := w.queue.SendAll(ctx, bodies(s.amounts.each)); err != nil {
 				return err
 			}
 		}
@@ -53,10 +53,10 @@ func measureFairness(ctx context.Context, s *stage, r *report) error {
 		began := time.Now()
 		releasing := errgroup.Group{}
 		released := make([]time.Time, len(drained))
-		for i, a := range drained {
+		for i, w := range drained {
 			releasing.Go(func() error {
 				released[i] = time.Now()
-				return a.release(ctx)
+				return w.release(ctx)
 			})
 		}
 		if err := releasing.Wait(); err != nil {
@@ -68,8 +68,8 @@ func measureFairness(ctx context.Context, s *stage, r *report) error {
 		go func() { waits <- bystander.stream(beside) }()
 		fastest, slowest := time.Duration(0), time.Duration(0)
 		ended := began
-		for i, a := range drained {
-			last, err := s.sightings.await(ctx, a.operator(), s.amounts.each)
+		for i, w := range drained {
+			last, err := s.creations.await(ctx, w.operator(), s.amounts.each)
 			if err != nil {
 				return err
 			}
@@ -93,15 +93,15 @@ func measureFairness(ctx context.Context, s *stage, r *report) error {
 }
 
 // stream times a message after the other until ctx ends.
-func (a *arena) stream(ctx context.Context) []float64 {
+func (w *workspace) stream(ctx context.Context) []float64 {
 	var waits []float64
 	for ctx.Err() == nil {
-		had := len(a.stage.sightings.of(a.operator()))
-		if _, err := a.queue.Send(ctx, body(had)); err != nil {
+		had := len(w.suite.creations.of(w.operator()))
+		if _, err := w.queue.Send(ctx, body(had)); err != nil {
 			break
 		}
 		sent := time.Now()
-		seen, err := a.stage.sightings.await(ctx, a.operator(), had+1)
+		seen, err := w.suite.creations.await(ctx, w.operator(), had+1)
 		if err != nil {
 			break
 		}

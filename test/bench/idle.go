@@ -12,7 +12,7 @@ import (
 )
 
 // measureIdle has an operator with many bindings and no messages.
-func measureIdle(ctx context.Context, s *stage, r *report) error {
+func measureIdle(ctx context.Context, s *suite, r *report) error {
 	const namespace = "bench-idle"
 	if err := s.CreateNamespace(ctx, namespace); err != nil {
 		return err
@@ -24,8 +24,8 @@ func measureIdle(ctx context.Context, s *stage, r *report) error {
 	}
 	defer proxy.close()
 	n := s.amounts.idle
-	way := s.DirectWay("operator-idle", proxy.env...)
-	return s.operateBy(ctx, "idle", way, func(o *operator) error {
+	endpoints := s.DirectEndpoints("operator-idle", proxy.env...)
+	return s.operateBy(ctx, "idle", endpoints, func(o *operator) error {
 		empty := o.memory(false)
 		making := errgroup.Group{}
 		making.SetLimit(8)

@@ -16,51 +16,51 @@ import (
 const churnEvery = 100 * time.Millisecond
 
 // measureKeep has one binding keep many Jobs, with more messages waiting than it may take, and then takes Jobs away.
-func measureKeep(ctx context.Context, s *stage, r *report) error {
+func measureKeep(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "keep", func(o *operator) error {
 		kept, waiting := s.amounts.kept, s.amounts.waiting
-		a, err := s.newArena(ctx, func(b *v1alpha1.QueueBinding) {
+		w, err := s.newWorkspace(ctx, func(b *v1alpha1.QueueBinding) {
 			b.Spec.Suspend = true
 			b.Spec.Concurrency.MaxActiveJobs = new(int32(kept))
 		})
 		if err != nil {
 			return err
 		}
-		if err := a.queue.SendAll(ctx, bodies(kept+waiting)); err != nil {
+		if err := w.queue.SendAll(ctx, bodies(kept+waiting)); err != nil {
 			return err
 		}
-		rate, err := s.timed(ctx, "operator", kept, a.operator(), func() error { return a.release(ctx) })
+		rate, err := s.timed(ctx, "operator", kept, w.operator(), func() error { return w.release(ctx) })
 		if err != nil {
 			return err
 		}
-		if err := s.await(ctx, a, "the status", func() string { return a.statusOf(ctx, kept) }); err != nil {
+		if err := s.await(ctx, w, "the status", func() string { return w.statusOf(ctx, kept) }); err != nil {
 			return err
 		}
 		// One that is not at its limit would take a message for each Job that goes.
-		before := a.binding.DeepCopy()
-		a.binding.Spec.Suspend = true
-		if err := s.Client.Patch(ctx, a.binding, client.MergeFrom(before)); err != nil {
+		before := w.binding.DeepCopy()
+		w.binding.Spec.Suspend = true
+		if err := s.Client.Patch(ctx, w.binding, client.MergeFrom(before)); err != nil {
 			return fmt.Errorf("suspending a binding: %w", err)
 		}
 		if err := s.settle(ctx); err != nil {
 			return err
 		}
 		what := fmt.Sprintf("one binding with %d Jobs", kept)
-		seen := len(s.sightings.of(a.operator()))
+		seen := len(s.creations.of(w.operator()))
 		r.add(fmt.Sprintf("%s, %d waiting, Jobs over the limit", what, waiting), float64(seen-kept), "Jobs", atMost(0))
 		r.add(what+", filled", rate, "Jobs/s", goalless)
 		r.add(what+", resident memory", o.memory(false), "MiB", goalless)
 		stored := &batchv1.JobList{}
-		if err := s.Client.List(ctx, stored, client.InNamespace(a.namespace), client.Limit(1)); err != nil || len(stored.Items) == 0 {
+		if err := s.Client.List(ctx, stored, client.InNamespace(w.namespace), client.Limit(1)); err != nil || len(stored.Items) == 0 {
 			return fmt.Errorf("looking at a Job: %w", err)
 		}
 		r.add("a Job as the API server stores it", float64(stored.Items[0].Size()), "bytes", goalless)
 
-		n, mean, p99, cores, err := s.churn(ctx, o, a)
+		n, mean, p99, cores, err := s.churn(ctx, o, w)
 		if err != nil {
 			return err
 		}
-		if err := s.await(ctx, a, "the status", func() string { return a.statusOf(ctx, kept-s.amounts.churn) }); err != nil {
+		if err := s.await(ctx, w, "the status", func() string { return w.statusOf(ctx, kept-s.amounts.churn) }); err != nil {
 			return err
 		}
 		r.add(what+", status refreshes", n, "", goalless)
@@ -70,15 +70,15 @@ func measureKeep(ctx context.Context, s *stage, r *report) error {
 		if err := s.profile(ctx, o, "heap?gc=1", "keep-heap"); err != nil {
 			return err
 		}
-		return a.clear(ctx)
+		return w.clear(ctx)
 	})
 }
 
-// churn deletes Jobs one by one and reads how long the operator's looks at the binding took meanwhile.
-func (s *stage) churn(ctx context.Context, o *operator, a *arena) (n, mean, p99, cores float64, err error) {
+// churn deletes Jobs one by one and reads how long the operator took to reconcile the binding meanwhile.
+func (s *suite) churn(ctx context.Context, o *operator, w *workspace) (n, mean, p99, cores float64, err error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
-	if err := s.Client.List(ctx, list, client.InNamespace(a.namespace), client.MatchingLabels{v1alpha1.LabelBinding: a.binding.Name}, client.Limit(int64(s.amounts.churn))); err != nil {
+	if err := s.Client.List(ctx, list, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.LabelBinding: w.binding.Name}, client.Limit(int64(s.amounts.churn))); err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("listing Jobs: %w", err)
 	}
 	before, err := o.scrape(ctx)
@@ -103,6 +103,6 @@ func (s *stage) churn(ctx context.Context, o *operator, a *arena) (n, mean, p99,
 	if err != nil {
 		return 0, 0, 0, 0, err
 	}
-	n, mean, p99 = looks(before, after)
+	n, mean, p99 = reconciles(before, after)
 	return n, mean, p99, used.Seconds() / elapsed.Seconds(), nil
 }

@@ -17,22 +17,22 @@ const (
 
 // measureLatency times single messages from the answer to their sending until their Job is seen, with a long poll open,
 // the bare client and the operator in turns.
-func measureLatency(ctx context.Context, s *stage, r *report) error {
+func measureLatency(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "latency", func(*operator) error {
-		a, err := s.newArena(ctx, nil)
+		w, err := s.newWorkspace(ctx, nil)
 		if err != nil {
 			return err
 		}
-		if err := s.polling(ctx, a.binding); err != nil {
+		if err := s.polling(ctx, w.binding); err != nil {
 			return err
 		}
 		var operator, bare []float64
 		for i := range s.amounts.samples + 1 {
-			bareTook, err := a.oneByBare(ctx)
+			bareTook, err := w.oneByBare(ctx)
 			if err != nil {
 				return err
 			}
-			took, err := a.one(ctx)
+			took, err := w.one(ctx)
 			if err != nil {
 				return err
 			}
@@ -42,36 +42,36 @@ func measureLatency(ctx context.Context, s *stage, r *report) error {
 		}
 		r.addRatio("sent to Job created, at rest, median", median(operator), median(bare), "ms", atMost(1.5))
 		r.addRatio("sent to Job created, at rest, p99", quantile(operator, 0.99), quantile(bare, 0.99), "ms", goalless)
-		return a.clear(ctx)
+		return w.clear(ctx)
 	})
 }
 
 // one times a message for the binding.
-func (a *arena) one(ctx context.Context) (time.Duration, error) {
+func (w *workspace) one(ctx context.Context) (time.Duration, error) {
 	time.Sleep(restBetween)
-	had := len(a.stage.sightings.of(a.operator()))
-	if _, err := a.queue.Send(ctx, body(had)); err != nil {
+	had := len(w.suite.creations.of(w.operator()))
+	if _, err := w.queue.Send(ctx, body(had)); err != nil {
 		return 0, err
 	}
 	sent := time.Now()
-	seen, err := a.stage.sightings.await(ctx, a.operator(), had+1)
+	seen, err := w.suite.creations.await(ctx, w.operator(), had+1)
 	return seen.Sub(sent), err
 }
 
 // oneByBare times a message for the bare client.
-func (a *arena) oneByBare(ctx context.Context) (time.Duration, error) {
+func (w *workspace) oneByBare(ctx context.Context) (time.Duration, error) {
 	time.Sleep(restBetween)
-	had := len(a.stage.sightings.of(a.bareOwner()))
+	had := len(w.suite.creations.of(w.bareOwner()))
 	group, ctx := errgroup.WithContext(ctx)
 	waiting := make(chan struct{})
-	group.Go(func() error { return a.bare.one(ctx, waiting) })
+	group.Go(func() error { return w.bare.one(ctx, waiting) })
 	<-waiting
 	time.Sleep(pollOpens)
-	if _, err := a.bareQueue.Send(ctx, body(had)); err != nil {
+	if _, err := w.bareQueue.Send(ctx, body(had)); err != nil {
 		return 0, err
 	}
 	sent := time.Now()
-	seen, err := a.stage.sightings.await(ctx, a.bareOwner(), had+1)
+	seen, err := w.suite.creations.await(ctx, w.bareOwner(), had+1)
 	if err != nil {
 		return 0, err
 	}
@@ -82,22 +82,22 @@ func (a *arena) oneByBare(ctx context.Context) (time.Duration, error) {
 const burst = 100
 
 // measureBurst sends a hundred messages to an idle queue and times the last Job, in turns.
-func measureBurst(ctx context.Context, s *stage, r *report) error {
+func measureBurst(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "burst", func(*operator) error {
-		a, err := s.newArena(ctx, nil)
+		w, err := s.newWorkspace(ctx, nil)
 		if err != nil {
 			return err
 		}
-		if err := s.polling(ctx, a.binding); err != nil {
+		if err := s.polling(ctx, w.binding); err != nil {
 			return err
 		}
 		var operator, bare []float64
 		for i := range s.amounts.bursts + 1 {
-			had := len(s.sightings.of(a.bareOwner()))
+			had := len(s.creations.of(w.bareOwner()))
 			group, grouped := errgroup.WithContext(ctx)
-			group.Go(func() error { return a.bare.drain(grouped, burst) })
+			group.Go(func() error { return w.bare.drain(grouped, burst) })
 			time.Sleep(pollOpens)
-			bareTook, err := a.stage.burst(ctx, a.bareOwner(), had, a.bareQueue.SendAll)
+			bareTook, err := w.suite.burst(ctx, w.bareOwner(), had, w.bareQueue.SendAll)
 			if err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func measureBurst(ctx context.Context, s *stage, r *report) error {
 				return err
 			}
 			time.Sleep(restBetween)
-			took, err := a.stage.burst(ctx, a.operator(), len(s.sightings.of(a.operator())), a.queue.SendAll)
+			took, err := w.suite.burst(ctx, w.operator(), len(s.creations.of(w.operator())), w.queue.SendAll)
 			if err != nil {
 				return err
 			}
@@ -116,15 +116,15 @@ func measureBurst(ctx context.Context, s *stage, r *report) error {
 		}
 		// No goal of the design's: the operator begins with one long poll, the bare client with several.
 		r.addRatio(fmt.Sprintf("burst of %d, until the last Job, median", burst), median(operator), median(bare), "ms", atMost(1.5))
-		return a.clear(ctx)
+		return w.clear(ctx)
 	})
 }
 
-func (s *stage) burst(ctx context.Context, by owner, had int, send func(context.Context, []string) error) (time.Duration, error) {
+func (s *suite) burst(ctx context.Context, by owner, had int, send func(context.Context, []string) error) (time.Duration, error) {
 	began := time.Now()
 	if err := send(ctx, bodies(burst)); err != nil {
 		return 0, err
 	}
-	seen, err := s.sightings.await(ctx, by, had+burst)
+	seen, err := s.creations.await(ctx, by, had+burst)
 	return seen.Sub(began), err
 }

@@ -43,7 +43,7 @@ func main() {
 // measurement is one part of a run.
 type measurement struct {
 	name string
-	do   func(context.Context, *stage, *report) error
+	do   func(context.Context, *suite, *report) error
 }
 
 // measurements are all of them. Each starts an operator of its own, so that none finds the memory of the one before.
@@ -80,11 +80,11 @@ func run(ctx context.Context, amounts amounts, only, profiles string) (r *report
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, cluster.End(err != nil)) }()
-	stage, err := newStage(ctx, cluster, amounts, profiles)
+	suite, err := newSuite(ctx, cluster, amounts, profiles)
 	if err != nil {
 		return nil, err
 	}
-	defer stage.close()
+	defer suite.close()
 
 	r = &report{}
 	for _, m := range measurements {
@@ -92,7 +92,7 @@ func run(ctx context.Context, amounts amounts, only, profiles string) (r *report
 			continue
 		}
 		fmt.Printf("%4.0fs  %s\n", time.Since(began).Seconds(), m.name)
-		if err := m.do(ctx, stage, r); err != nil {
+		if err := m.do(ctx, suite, r); err != nil {
 			r.print(os.Stdout)
 			return nil, fmt.Errorf("measuring %s: %w", m.name, err)
 		}

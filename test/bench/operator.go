@@ -13,16 +13,17 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // operator is a running operator whose own metrics and profiles can be read.
 type operator struct {
-	*rig.Operator
+	*process.Process
 	metrics, pprof string
 }
 
-func (s *stage) startOperator(ctx context.Context, name string, way *rig.Way, more ...string) (*operator, error) {
+func (s *suite) startOperator(ctx context.Context, name string, endpoints *rig.Endpoints, more ...string) (*operator, error) {
 	metrics, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -35,16 +36,14 @@ func (s *stage) startOperator(ctx context.Context, name string, way *rig.Way, mo
 	if s.profiles != "" {
 		args = append(args, "--pprof-bind-address="+pprof)
 	}
-	process, err := s.StartOperator(s.program, way, append(args, more...)...)
+	running, err := s.StartOperator(s.program, endpoints, append(args, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	started := &operator{Operator: process, metrics: "http://" + metrics + "/metrics", pprof: "http://" + pprof + "/debug/pprof/"}
+	started := &operator{Process: running, metrics: "http://" + metrics + "/metrics", pprof: "http://" + pprof + "/debug/pprof/"}
 	err = rig.Await(ctx, "operator "+name, func() string {
-		select {
-		case <-started.Ended():
-			return "it has ended, see " + started.Log
-		default:
+		if err := started.Alive(); err != nil {
+			return fmt.Sprintf("%v, see %s", err, started.Log)
 		}
 		_, err := started.scrape(ctx)
 		return rig.Problem(err)
@@ -99,9 +98,9 @@ func (o *operator) scrape(ctx context.Context) (map[string]float64, error) {
 	return values, nil
 }
 
-// looks are how long the operator's looks at bindings took, since before: how many there were, their mean, and a bound
+// reconciles are how long the operator's reconciles of bindings took, since before: how many there were, their mean, and a bound
 // that 99 of 100 keep, all in milliseconds.
-func looks(before, after map[string]float64) (n, mean, p99 float64) {
+func reconciles(before, after map[string]float64) (n, mean, p99 float64) {
 	const name = "controller_runtime_reconcile_time_seconds"
 	delta := func(series string) float64 { return after[series] - before[series] }
 	n = delta(name + `_count{controller="queuebinding"}`)
@@ -118,7 +117,7 @@ func looks(before, after map[string]float64) (n, mean, p99 float64) {
 }
 
 // profile writes one of the operator's profiles where profiles are asked for. One of the CPU takes seconds.
-func (s *stage) profile(ctx context.Context, o *operator, kind, as string) error {
+func (s *suite) profile(ctx context.Context, o *operator, kind, as string) error {
 	if s.profiles == "" {
 		return nil
 	}
@@ -139,7 +138,7 @@ func (s *stage) profile(ctx context.Context, o *operator, kind, as string) error
 }
 
 // profileLater has a profile written while something else goes on, if it is wanted, and tells when that is done.
-func (s *stage) profileLater(ctx context.Context, o *operator, kind, as string, wanted bool) <-chan error {
+func (s *suite) profileLater(ctx context.Context, o *operator, kind, as string, wanted bool) <-chan error {
 	done := make(chan error, 1)
 	if !wanted {
 		done <- nil

@@ -55,7 +55,7 @@ type requests struct {
 	told string
 }
 
-func measureRequests(ctx context.Context, s *stage, r *report) error {
+func measureRequests(ctx context.Context, s *suite, r *report) error {
 	counted, err := s.countRequests(ctx)
 	if err != nil {
 		return err
@@ -69,42 +69,42 @@ func measureRequests(ctx context.Context, s *stage, r *report) error {
 }
 
 // countRequests counts what passes two proxies while messages are drained.
-func (s *stage) countRequests(ctx context.Context) (counted requests, err error) {
+func (s *suite) countRequests(ctx context.Context) (counted requests, err error) {
 	counter := newCounter()
-	way, err := s.OpenWay("operator-requests", "", counter.count)
+	endpoints, err := s.ProxiedEndpoints("operator-requests", "", counter.count)
 	if err != nil {
 		return requests{}, err
 	}
-	defer way.Close()
-	err = s.operateBy(ctx, "requests", way, func(*operator) error {
-		a, err := s.newArena(ctx, suspended)
+	defer endpoints.Close()
+	err = s.operateBy(ctx, "requests", endpoints, func(*operator) error {
+		w, err := s.newWorkspace(ctx, suspended)
 		if err != nil {
 			return err
 		}
-		if err := s.polling(ctx, a.binding); err != nil {
+		if err := s.polling(ctx, w.binding); err != nil {
 			return err
 		}
 		n := s.amounts.counted
-		if err := a.queue.SendAll(ctx, bodies(n)); err != nil {
+		if err := w.queue.SendAll(ctx, bodies(n)); err != nil {
 			return err
 		}
 		if err := s.settle(ctx); err != nil {
 			return err
 		}
 		before, began := counter.snapshot(), time.Now()
-		if err := a.release(ctx); err != nil {
+		if err := w.release(ctx); err != nil {
 			return err
 		}
-		if _, err := s.sightings.await(ctx, a.operator(), n); err != nil {
+		if _, err := s.creations.await(ctx, w.operator(), n); err != nil {
 			return err
 		}
 		busy := counter.snapshot() // what follows are receives of an empty queue
-		if err := waitEmpty(ctx, a, n); err != nil {
+		if err := waitEmpty(ctx, w, n); err != nil {
 			return err
 		}
 		counted = requestsSince(before, busy, counter.snapshot())
 		counted.messages, counted.elapsed = n, time.Since(began)
-		return a.clear(ctx)
+		return w.clear(ctx)
 	})
 	return counted, err
 }
@@ -133,11 +133,11 @@ func requestsSince(before, busy, after map[string]int) requests {
 }
 
 // waitEmpty waits until all messages are deleted and the status tells of all Jobs.
-func waitEmpty(ctx context.Context, a *arena, jobs int) error {
-	return a.stage.await(ctx, a, "the end of a drain", func() string {
-		if said := a.queue.Holds(ctx, 0); said != "" {
+func waitEmpty(ctx context.Context, w *workspace, jobs int) error {
+	return w.suite.await(ctx, w, "the end of a drain", func() string {
+		if said := w.queue.Holds(ctx, 0); said != "" {
 			return said
 		}
-		return a.statusOf(ctx, jobs)
+		return w.statusOf(ctx, jobs)
 	})
 }

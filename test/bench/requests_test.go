@@ -20,12 +20,12 @@ func TestWritesPerMessage(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	stage, err := newStage(ctx, cluster, amounts{counted: 200}, "")
+	suite, err := newSuite(ctx, cluster, amounts{counted: 200}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stage.close()
-	counted, err := stage.countRequests(ctx)
+	defer suite.close()
+	counted, err := suite.countRequests(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

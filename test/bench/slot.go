@@ -6,19 +6,19 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // measureSlot times, with one Job allowed at a time, from the moment at which one is seen to be complete until the next
 // is seen to be created.
-func measureSlot(ctx context.Context, s *stage, r *report) error {
+func measureSlot(ctx context.Context, s *suite, r *report) error {
 	return s.operate(ctx, "slot", func(*operator) error {
-		a, err := s.newArena(ctx, func(b *v1alpha1.QueueBinding) {
+		a, err := s.newWorkspace(ctx, func(b *v1alpha1.QueueBinding) {
 			b.Spec.Suspend = true
 			b.Spec.Concurrency.MaxActiveJobs = new(int32(1))
 			b.Spec.JobTemplate.Spec.Suspend = nil
@@ -62,8 +62,8 @@ func successions(ctx context.Context, stream watch.Interface, n int) ([]float64,
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(rig.Patience):
-			return nil, fmt.Errorf("the next Job %w", rig.ErrImpatient)
+		case <-time.After(rig.Timeout):
+			return nil, fmt.Errorf("the next Job %w", rig.ErrTimeout)
 		case event, ok := <-stream.ResultChan():
 			if !ok {
 				return nil, fmt.Errorf("the watch broke off")
@@ -73,19 +73,10 @@ func successions(ctx context.Context, stream watch.Interface, n int) ([]float64,
 			case !ok:
 			case event.Type == watch.Added && !last.IsZero():
 				waits, last = append(waits, milliseconds(time.Since(last))), time.Time{}
-			case !ended[object.Name] && isComplete(object):
+			case !ended[object.Name] && job.Observe(object).State == job.Succeeded:
 				ended[object.Name], last = true, time.Now()
 			}
 		}
 	}
 	return waits, nil
-}
-
-func isComplete(object *batchv1.Job) bool {
-	for _, condition := range object.Status.Conditions {
-		if condition.Type == batchv1.JobComplete && condition.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
-// await waits for something about an arena's binding.
-func (s *stage) await(ctx context.Context, a *arena, what string, missing func() string) error {
-	return rig.Await(ctx, what+" of "+a.namespace, missing)
+// await waits for something about a workspace's binding.
+func (s *suite) await(ctx context.Context, w *workspace, what string, missing func() string) error {
+	return rig.Await(ctx, what+" of "+w.namespace, missing)
 }
 
 // statusOf says what the status has instead of so many active Jobs, or nothing.
-func (a *arena) statusOf(ctx context.Context, active int) string {
+func (w *workspace) statusOf(ctx context.Context, active int) string {
 	current := &v1alpha1.QueueBinding{}
-	if err := a.stage.Client.Get(ctx, client.ObjectKeyFromObject(a.binding), current); err != nil {
+	if err := w.suite.Client.Get(ctx, client.ObjectKeyFromObject(w.binding), current); err != nil {
 		return err.Error()
 	}
 	if told := current.Status.ActiveJobs; told == nil || int(*told) != active {

@@ -18,39 +18,39 @@ type usage map[string]time.Duration
 // ticks is in what /proc counts CPU time: hundredths of a second, on all that Go runs on.
 const tick = time.Second / 100
 
-type process struct {
+type stat struct {
 	name   string
 	parent int
 	cpu    time.Duration
 }
 
-// readProcess reads what /proc says of a process.
-func readProcess(pid int) (process, bool) {
+// readStat reads what /proc says of a process.
+func readStat(pid int) (stat, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return process{}, false
+		return stat{}, false
 	}
 	// The name is in parentheses and may hold any character.
 	end := strings.LastIndexByte(string(data), ')')
 	fields := strings.Fields(string(data[end+1:]))
 	if end < 0 || len(fields) < 13 {
-		return process{}, false
+		return stat{}, false
 	}
 	number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
 	_, name, _ := strings.Cut(string(data[:end]), "(")
-	return process{name: name, parent: number(1), cpu: time.Duration(number(11)+number(12)) * tick}, true
+	return stat{name: name, parent: number(1), cpu: time.Duration(number(11)+number(12)) * tick}, true
 }
 
 // usageOfAll is what this process and all below it have used: the cluster, the queue, the operator.
 func usageOfAll() usage {
-	found := map[int]process{}
+	found := map[int]stat{}
 	folders, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well-formed
 	for _, folder := range folders {
 		pid, err := strconv.Atoi(filepath.Base(folder))
 		if err != nil {
 			continue
 		}
-		if p, ok := readProcess(pid); ok {
+		if p, ok := readStat(pid); ok {
 			found[pid] = p
 		}
 	}
@@ -97,7 +97,7 @@ func (u usage) over(elapsed time.Duration) string {
 
 // cpu is the operator's CPU time so far.
 func (o *operator) cpu() time.Duration {
-	p, _ := readProcess(o.PID())
+	p, _ := readStat(o.PID())
 	return p.cpu
 }
 

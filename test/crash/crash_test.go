@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/crash"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -27,17 +28,17 @@ func matrix(t *testing.T) *crash.Matrix {
 		}
 	})
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	witness, err := cluster.Watch(watching)
+	recorded, err := recorder.Start(watching, cluster.Client)
 	t.Cleanup(func() {
 		stop()
-		if witness != nil {
-			witness.Wait()
+		if recorded != nil {
+			recorded.Wait()
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &crash.Matrix{Cluster: cluster, Witness: witness, Parallel: 6, Log: io.Discard}
+	return &crash.Matrix{Cluster: cluster, Recorder: recorded, Parallel: 6, Log: io.Discard}
 }
 
 // P1, P2, P3: wherever the operator is killed, or only not answered, nothing is lost, nothing doubled, no limit passed. `make crash` breaks
@@ -79,7 +80,7 @@ func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 func TestSabotageIsFound(t *testing.T) {
 	m := matrix(t)
 	m.First = true
-	m.Patience = 15 * time.Second // some of these never settle
+	m.Timeout = 15 * time.Second // some of these never settle
 	for _, sabotage := range crash.Sabotages {
 		t.Run(sabotage.Name, func(t *testing.T) {
 			program, err := m.Cluster.Build(sabotage.Name, sabotage.Edits...)

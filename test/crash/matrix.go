@@ -15,13 +15,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // Matrix plays scenarios.
 type Matrix struct {
-	Cluster *rig.Cluster
-	Witness *rig.Witness
+	Cluster  *rig.Cluster
+	Recorder *recorder.Recorder
 	// Program is the operator.
 	Program string
 	// Parallel is how many cases are played side by side. Each has a namespace, a queue and an operator of its own.
@@ -30,8 +31,8 @@ type Matrix struct {
 	Survive bool
 	// Every leaves out steps: 3 breaks every third one.
 	Every int
-	// Patience is how long a case may take to settle; a minute if it is 0.
-	Patience time.Duration
+	// Timeout is how long a case may take to settle; a minute if it is 0.
+	Timeout time.Duration
 	// First ends a scenario at its first violation.
 	First bool
 	// Log is told what goes on.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/test/faultproxy"
+	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -78,19 +80,19 @@ func (s *script) seen() (names []string, cut string) {
 func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fault) (outcome, error) {
 	name := fmt.Sprintf("case-%d", m.serial.Add(1))
 	result := outcome{scenario: scenario, at: at, fault: fault}
-	c := &Case{Scenario: scenario, Cluster: m.Cluster, Witness: m.Witness, Sent: map[string]string{}}
+	c := &Case{Scenario: scenario, Cluster: m.Cluster, Recorder: m.Recorder, Sent: map[string]string{}}
 	c.script = &script{at: at, fault: fault, twice: scenario.Twice, done: make(chan struct{})}
-	way, err := m.Cluster.OpenWay(name, name, c.script.decide)
+	endpoints, err := m.Cluster.ProxiedEndpoints(name, name, c.script.decide)
 	if err != nil {
 		return result, err
 	}
-	defer way.Close()
+	defer endpoints.Close()
 	if err := c.begin(ctx, name); err != nil {
 		return result, err
 	}
 
 	// Nothing may be cut before what kills it is known.
-	started := make(chan *rig.Operator, 1)
+	started := make(chan *process.Process, 1)
 	c.script.kill = func() {
 		operator := <-started
 		operator.Kill()
@@ -99,7 +101,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	if scenario.Prepare == nil {
 		c.script.arm()
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, way)
+	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
 	if err != nil {
 		return result, err
 	}
@@ -107,9 +109,9 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	result.log = operator.Log
 	again := make(chan error, 1)
 	settled := make(chan struct{})
-	go func() { again <- m.startAgain(ctx, way, started, c.script.done, settled) }()
+	go func() { again <- m.startAgain(ctx, endpoints, started, c.script.done, settled) }()
 
-	failure := c.run(ctx, cmp.Or(scenario.Patience, m.Patience, rig.Patience), &result)
+	failure := c.run(ctx, cmp.Or(scenario.Timeout, m.Timeout, rig.Timeout), &result)
 	close(settled)
 	failure = errors.Join(failure, <-again)
 	(<-started).Kill()
@@ -118,7 +120,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 }
 
 // startAgain starts the operator again once it was killed, and returns then or when that is not needed any more.
-func (m *Matrix) startAgain(ctx context.Context, way *rig.Way, running chan *rig.Operator, killed, settled <-chan struct{}) error {
+func (m *Matrix) startAgain(ctx context.Context, endpoints *rig.Endpoints, running chan *process.Process, killed, settled <-chan struct{}) error {
 	select {
 	case <-killed:
 	case <-settled:
@@ -126,7 +128,7 @@ func (m *Matrix) startAgain(ctx context.Context, way *rig.Way, running chan *rig
 	case <-ctx.Done():
 		return nil
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, way)
+	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (c *Case) begin(ctx context.Context, name string) error {
 
 // watchForSecrets looks for the Secret of each Job of a namespace when that is seen.
 func (c *Case) watchForSecrets(ctx context.Context, namespace string) {
-	c.Witness.OnCreate(func(created rig.Job, _ rig.BindingSeen, _ int) {
+	c.Recorder.OnCreate(func(created recorder.Job, _ recorder.Binding, _ int) {
 		if created.Namespace != namespace {
 			return
 		}
@@ -206,7 +208,7 @@ func final(violation string) bool {
 }
 
 // run has happen what the scenario is, and sees what comes of it.
-func (c *Case) run(ctx context.Context, patience time.Duration, result *outcome) error {
+func (c *Case) run(ctx context.Context, timeout time.Duration, result *outcome) error {
 	if c.Prepare != nil {
 		if err := c.Prepare(ctx, c); err != nil {
 			return fmt.Errorf("preparing %s: %w", c.Name, err)
@@ -218,14 +220,14 @@ func (c *Case) run(ctx context.Context, patience time.Duration, result *outcome)
 			return err
 		}
 	}
-	err := rig.AwaitFor(ctx, patience, "the end", func() string {
+	err := rig.AwaitFor(ctx, timeout, "the end", func() string {
 		if slices.ContainsFunc(c.Violations(ctx, c), final) {
 			return ""
 		}
 		return c.Missing(ctx, c)
 	})
 	switch {
-	case errors.Is(err, rig.ErrImpatient):
+	case errors.Is(err, rig.ErrTimeout):
 		result.violations = append(result.violations, stuck+err.Error())
 	case err != nil:
 		return err

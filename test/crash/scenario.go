@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -38,9 +39,9 @@ type Scenario struct {
 	Act func(context.Context, *Case) error
 	// Missing says what is not yet as it is to be at last, or nothing.
 	Missing func(context.Context, *Case) string
-	// Slow scenarios wait for a message's backoff: they have Patience of their own, and CI plays fewer of their cases.
-	Slow     bool
-	Patience time.Duration
+	// Slow scenarios wait for a message's backoff: they have a Timeout of their own, and CI plays fewer of their cases.
+	Slow    bool
+	Timeout time.Duration
 	// Linger is how long things are left to themselves after that, where nothing tells whether the operator is done.
 	Linger time.Duration
 	// Violations says what is not as promised, when nothing is missing.
@@ -50,9 +51,9 @@ type Scenario struct {
 // Case is one play of a scenario.
 type Case struct {
 	*Scenario
-	Cluster *rig.Cluster
-	Witness *rig.Witness
-	Queue   *rig.Queue
+	Cluster  *rig.Cluster
+	Recorder *recorder.Recorder
+	Queue    *rig.Queue
 	// DeadLetters is the dead-letter queue, or nil.
 	DeadLetters *rig.Queue
 	Binding     *v1alpha1.QueueBinding
@@ -119,7 +120,7 @@ func exactlyOnce(c *Case, attempts int) []string {
 		attempt int
 	}
 	had := map[lineage]int{}
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		had[lineage{job.Root, job.Attempt}]++
 		body, ours := c.Sent[job.Root]
 		switch {
@@ -145,7 +146,7 @@ func exactlyOnce(c *Case, attempts int) []string {
 
 // limitHeld is what is wrong with the number of Jobs that were active at a time.
 func limitHeld(c *Case) []string {
-	if peak := c.Witness.Peak(c.Binding.UID); peak > int(c.Limit) {
+	if peak := c.Recorder.Peak(c.Binding.UID); peak > int(c.Limit) {
 		return []string{fmt.Sprintf(limitPassed+"%d Jobs were active at a time, and %d may be", peak, c.Limit)}
 	}
 	return nil
@@ -154,7 +155,7 @@ func limitHeld(c *Case) []string {
 // inOrder is what is wrong with the order in which the first attempts were created.
 func inOrder(c *Case) []string {
 	var got []string
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		if job.Attempt == 1 {
 			got = append(got, job.Root)
 		}
@@ -167,7 +168,7 @@ func inOrder(c *Case) []string {
 
 // oneAfterTheOther is what is wrong where a group's Jobs must not run side by side.
 func oneAfterTheOther(c *Case) []string {
-	if peak := c.Witness.Peak(c.Binding.UID); peak > 1 {
+	if peak := c.Recorder.Peak(c.Binding.UID); peak > 1 {
 		return []string{fmt.Sprintf("ORDER: %d Jobs of one message group ran side by side", peak)}
 	}
 	return nil
@@ -191,7 +192,7 @@ func unsettled(ctx context.Context, c *Case, succeeded, failed int) string {
 		return fmt.Sprintf("a requeue of %s is not done", text)
 	}
 	there := 0
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		if !job.Gone {
 			there++
 		}

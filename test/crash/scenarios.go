@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -113,7 +114,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		// The first attempt fails, the message comes back after its backoff, and the second attempt succeeds.
-		Name: "on success, failure", Limit: 1, Keep: true, Slow: true, Patience: 5 * time.Minute,
+		Name: "on success, failure", Limit: 1, Keep: true, Slow: true, Timeout: 5 * time.Minute,
 		Bodies:     []string{rig.Body(0, "127.0.0.1", 3)},
 		Act:        failTheFirst,
 		Missing:    settled(1, 1),
@@ -125,7 +126,7 @@ var Scenarios = []*Scenario{
 		Act:     requeueAll,
 		Missing: redriven,
 		Violations: func(_ context.Context, c *Case) []string {
-			switch n := len(c.Witness.Jobs(c.Binding.Namespace)); n {
+			switch n := len(c.Recorder.Jobs(c.Binding.Namespace)); n {
 			case 0:
 				return []string{lost + "a message of the dead-letter queue had no Job"}
 			case 1:
@@ -180,7 +181,7 @@ func eachHasItsSecret(ctx context.Context, c *Case) []string {
 	c.mu.Lock()
 	wrong := slices.Clone(c.early)
 	c.mu.Unlock()
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		secret := &corev1.Secret{}
 		err := c.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Name}, secret)
 		if err != nil {
@@ -195,7 +196,7 @@ func eachHasItsSecret(ctx context.Context, c *Case) []string {
 	if err := c.Cluster.Client.List(ctx, all, client.InNamespace(c.Binding.Namespace)); err != nil {
 		return append(wrong, err.Error())
 	}
-	if jobs := c.Witness.Jobs(c.Binding.Namespace); len(all.Items) != len(jobs) {
+	if jobs := c.Recorder.Jobs(c.Binding.Namespace); len(all.Items) != len(jobs) {
 		wrong = append(wrong, fmt.Sprintf("there are %d Secrets for %d Jobs", len(all.Items), len(jobs)))
 	}
 	return wrong
@@ -206,7 +207,7 @@ func requeued(ctx context.Context, c *Case) string {
 	if said := unsettled(ctx, c, 0, 3); said != "" {
 		return said
 	}
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		if job.Attempt == 1 && !job.Gone {
 			return fmt.Sprintf("failed Job %s is still there", job.Name)
 		}
@@ -217,7 +218,7 @@ func requeued(ctx context.Context, c *Case) string {
 // awaitJob waits for the first Job.
 func awaitJob(ctx context.Context, c *Case) error {
 	return rig.Await(ctx, "the first Job", func() string {
-		if len(c.Witness.Jobs(c.Binding.Namespace)) == 0 {
+		if len(c.Recorder.Jobs(c.Binding.Namespace)) == 0 {
 			return "there is none"
 		}
 		return ""
@@ -244,7 +245,7 @@ func failTheFirst(ctx context.Context, c *Case) error {
 		return err
 	}
 	return rig.Await(ctx, "the first Job's failure", func() string {
-		if job := c.Witness.Jobs(c.Binding.Namespace)[0]; job.Finished {
+		if job := c.Recorder.Jobs(c.Binding.Namespace)[0]; job.Finished {
 			return ""
 		}
 		if err := c.Cluster.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(c.Binding.Namespace)); err != nil {
@@ -275,11 +276,11 @@ func deleteBinding(ctx context.Context, c *Case) error {
 
 // everythingIsSomewhere: the binding and its Jobs are gone, and each message is on the queue or had a Job.
 func everythingIsSomewhere(ctx context.Context, c *Case) string {
-	if c.Witness.BindingOf(c.Binding.UID).DeletedAt == 0 {
+	if c.Recorder.Binding(c.Binding.UID).DeletedAt == 0 {
 		return "the binding is still there"
 	}
 	had := map[string]bool{}
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		if !job.Gone {
 			return fmt.Sprintf("Job %s is still there", job.Name)
 		}
@@ -290,7 +291,7 @@ func everythingIsSomewhere(ctx context.Context, c *Case) string {
 		return err.Error()
 	}
 	for id := range c.Sent {
-		if !had[id] && !slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id }) {
+		if !had[id] && !slices.ContainsFunc(held, func(h rig.QueuedMessage) bool { return h.ID == id }) {
 			return fmt.Sprintf(lost+"message %s is not on the queue and had no Job", id)
 		}
 	}
@@ -303,14 +304,14 @@ func onlyBefore(ctx context.Context, c *Case) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	deleted := c.Witness.BindingOf(c.Binding.UID).DeletedAt
+	deleted := c.Recorder.Binding(c.Binding.UID).DeletedAt
 	wrong := limitHeld(c)
-	jobs := map[string][]rig.Job{}
-	for _, job := range c.Witness.Jobs(c.Binding.Namespace) {
+	jobs := map[string][]recorder.Job{}
+	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
 		jobs[job.Root] = append(jobs[job.Root], job)
 	}
 	for id, body := range c.Sent {
-		onQueue := slices.ContainsFunc(held, func(h rig.Held) bool { return h.ID == id })
+		onQueue := slices.ContainsFunc(held, func(h rig.QueuedMessage) bool { return h.ID == id })
 		switch {
 		case len(jobs[id]) > 1:
 			wrong = append(wrong, fmt.Sprintf(doubled+"message %s had %d Jobs", id, len(jobs[id])))

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 )
 
 var serial atomic.Int64
@@ -125,37 +126,31 @@ func (w *workspace) jobs(ctx context.Context) map[string]batchv1.Job {
 	list := &batchv1.JobList{}
 	Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
 	found := map[string]batchv1.Job{}
-	for _, job := range list.Items {
-		id := job.Annotations[v1alpha1.AnnotationMessageID]
+	for _, each := range list.Items {
+		id := each.Annotations[v1alpha1.AnnotationMessageID]
 		before, known := found[id]
-		Expect(known && attempt(before) == attempt(job)).To(BeFalse(), "two Jobs for attempt %d at message %s", attempt(job), id)
-		if !known || attempt(before) < attempt(job) {
-			found[id] = job
+		Expect(known && attempt(before) == attempt(each)).To(BeFalse(), "two Jobs for attempt %d at message %s", attempt(each), id)
+		if !known || attempt(before) < attempt(each) {
+			found[id] = each
 		}
 	}
 	return found
 }
 
-func attempt(job batchv1.Job) int {
+func attempt(of batchv1.Job) int {
 	GinkgoHelper()
-	number, err := strconv.Atoi(job.Annotations[v1alpha1.AnnotationAttempt])
+	number, err := strconv.Atoi(of.Annotations[v1alpha1.AnnotationAttempt])
 	Expect(err).NotTo(HaveOccurred())
 	return number
 }
 
-// outcome is the newest attempt at a message, and how its Job has ended.
+// outcome is the newest attempt at a message and the state of its Job, such as `2 Failed`.
 func (w *workspace) outcome(ctx context.Context, messageID string) string {
-	job, ok := w.jobs(ctx)[messageID]
+	newest, ok := w.jobs(ctx)[messageID]
 	if !ok {
 		return ""
 	}
-	said := strconv.Itoa(attempt(job))
-	for _, condition := range job.Status.Conditions {
-		if final := condition.Type == batchv1.JobFailed || condition.Type == batchv1.JobComplete; final && condition.Status == corev1.ConditionTrue {
-			said += " " + string(condition.Type)
-		}
-	}
-	return said
+	return fmt.Sprintf("%d %s", attempt(newest), job.Observe(&newest).State)
 }
 
 // podsOf are the Pods of a message's Job.

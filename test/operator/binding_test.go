@@ -56,7 +56,7 @@ var _ = Describe("The operator", func() {
 		binding := w.binding(ctx)
 		Eventually(status(ctx, binding)).Should(ready(HavePrefix("True"))) // one that is just starting does not know the signal yet
 		w.queue.sendMany(ctx, 20)
-		Expect(operator.terminate()).To(Equal(0))
+		Expect(operator.Terminate(ctx)).To(Succeed())
 		w.queue.sendMany(ctx, 20)
 		operator = startOperator()
 		Eventually(status(ctx, binding)).Should(counts(0, 40, 0, 0))

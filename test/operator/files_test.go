@@ -78,7 +78,7 @@ var _ = Describe("A message in files", func() {
 		w.send(ctx, "x")
 		Eventually(status(ctx, binding)).Should(And(ready(HavePrefix("False QuotaExceeded")), counts(0, 0, 0, 0)))
 		Expect(w.jobs(ctx)).To(BeEmpty())
-		operator.kill()
+		operator.Kill()
 		Expect(w.queue.numbers(ctx)()).NotTo(Equal(empty))
 		operator = startOperator()
 		Expect(k8s.Delete(ctx, quota)).To(Succeed())

@@ -4,11 +4,11 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 )
 
 var _ = Describe("The limits", func() {
@@ -24,12 +24,12 @@ var _ = Describe("The limits", func() {
 		for len(finished) < 40 {
 			var e watch.Event
 			Eventually(stream.ResultChan()).Should(Receive(&e))
-			job := e.Object.(*batchv1.Job)
-			delete(active, job.Name)
-			if isFinished(job) {
-				finished[job.Name] = true
+			seen := job.Observe(e.Object.(*batchv1.Job))
+			delete(active, seen.Name)
+			if seen.State != job.Active {
+				finished[seen.Name] = true
 			} else if e.Type != watch.Deleted {
-				active[job.Name] = true
+				active[seen.Name] = true
 			}
 			most = max(most, len(active))
 		}
@@ -83,12 +83,3 @@ var _ = Describe("The limits", func() {
 		Eventually(w.bodies).WithArguments(ctx).Should(And(ContainElement(ContainSubstring("b.invalid")), Not(ContainElement(ContainSubstring("a.invalid")))))
 	})
 })
-
-func isFinished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
-}

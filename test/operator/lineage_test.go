@@ -16,7 +16,6 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
-	"github.com/queuebinding/queuebinding/internal/lineagekey"
 )
 
 var _ = Describe("The lineage", func() {
@@ -35,7 +34,7 @@ var _ = Describe("The lineage", func() {
 		annotate(ctx, binding, "all")
 		// Somewhere between the first message and the last mark.
 		Eventually(func() int { return marked(w.jobs(ctx)) }).Should(BeNumerically(">", 3))
-		operator.kill()
+		operator.Kill()
 		operator = startOperator()
 		Eventually(func() map[string]int {
 			all := map[string]int{}
@@ -113,7 +112,7 @@ var _ = Describe("The lineage", func() {
 		for _, want := range []string{"2", "3"} {
 			annotate(ctx, binding, "all")
 			Eventually(attempts).WithArguments(ctx, w).Should(ConsistOf(want))
-			Eventually(func() bool { return isFinished(&w.jobs(ctx)[0]) }).Should(BeTrue())
+			Eventually(func() job.State { return job.Observe(&w.jobs(ctx)[0]).State }).ShouldNot(Equal(job.Active))
 		}
 	})
 
@@ -127,7 +126,7 @@ var _ = Describe("The lineage", func() {
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
 		Eventually(status(ctx, binding)).Should(counts(0, 0, 1, 0))
 		// As if the operator had died between create and delete, and a user had taken the label off since.
-		operator.kill()
+		operator.Kill()
 		made := w.jobs(ctx)[0]
 		made.Labels = nil
 		Expect(k8s.Update(ctx, &made)).To(Succeed())
@@ -146,7 +145,7 @@ func lineageOf(ctx SpecContext, w *workspace, made *batchv1.Job) string {
 	lineage, ok := job.RecordedLineage(made)
 	Expect(ok).To(BeTrue())
 	secret := &corev1.Secret{}
-	Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "default", Name: lineagekey.SecretName}, secret)).To(Succeed())
+	Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "default", Name: "queuebinding-lineage"}, secret)).To(Succeed())
 	keys := job.Keys{Current: secret.Data["key"]}
 	return keys.Attribute(w.queue.url, lineage, made.Spec.Template.Annotations[v1alpha1.AnnotationBody], nil).StringValue
 }

@@ -87,7 +87,7 @@ var _ = Describe("A message", func() {
 		w.queue.sendMany(ctx, 100)
 		for range 4 {
 			time.Sleep(300 * time.Millisecond)
-			operator.kill()
+			operator.Kill()
 			operator = startOperator()
 		}
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))

@@ -22,7 +22,7 @@ type queue struct {
 
 func sqsClient() *sqs.Client {
 	return sqs.New(sqs.Options{
-		BaseEndpoint: aws.String(environment.SQSEndpoint),
+		BaseEndpoint: aws.String(cluster.SQSEndpoint),
 		Region:       "eu-west-1",
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})

@@ -8,19 +8,20 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/process"
 )
 
 var _ = Describe("Several operators", func() {
 	It("share out bindings by labels, and hand one over whose labels change", func(ctx SpecContext) {
-		operator.kill()
-		var a, b *process
-		begin := func(selector string) *process {
+		operator.Kill()
+		var a, b *process.Process
+		begin := func(selector string) *process.Process {
 			return startOperator("--binding-selector="+selector, "--leader-elect", "--namespace=default")
 		}
 		a, b = begin("operator=a"), begin("operator=b")
 		DeferCleanup(func() {
-			a.kill()
-			b.kill()
+			a.Kill()
+			b.Kill()
 			operator = startOperator()
 		})
 
@@ -43,7 +44,7 @@ var _ = Describe("Several operators", func() {
 		Expect(messageIDs(w.jobs(ctx))).To(HaveLen(20), "one Job for each message")
 
 		By("leaving the old operator alone with it")
-		b.terminate()
+		Expect(b.Terminate(ctx)).To(Succeed())
 		w.queue.sendMany(ctx, 1)
 		Consistently(w.jobs).WithContext(ctx).Should(HaveLen(20))
 		b = begin("operator=b")

@@ -38,7 +38,7 @@ var _ = Describe("OnJobSucceeded", func() {
 			// Each crash leaves it hidden for a part of the timeout only.
 			time.Sleep(9 * time.Second)
 			Expect(w.queue.numbers(ctx)()).To(Equal([]string{"0", "1"}))
-			operator.kill()
+			operator.Kill()
 			operator = startOperator()
 		}
 		Eventually(status(ctx, binding)).Should(counts(0, 1, 0, 0))
@@ -101,7 +101,7 @@ var _ = Describe("OnJobSucceeded", func() {
 		Eventually(status(ctx, binding)).Should(counts(1, 0, 0, 0))
 		_, err := w.queue.client.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &w.queue.url})
 		Expect(err).NotTo(HaveOccurred())
-		operator.kill()
+		operator.Kill()
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
 		Expect(k8s.Delete(ctx, namespace)).To(Succeed())
 		Eventually(func() bool {
@@ -132,7 +132,7 @@ var _ = Describe("OnJobSucceeded", func() {
 			time.Sleep(time.Duration(1+random.IntN(3)) * time.Second)
 			failOne(ctx, w, random)
 			if n%(failures/restarts) == 0 {
-				operator.kill()
+				operator.Kill()
 				operator = startOperator()
 			}
 		}

@@ -4,12 +4,7 @@ package operator_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,20 +13,19 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/test/testenv"
+	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 var (
-	environment *testenv.Environment
-	k8s         client.WithWatch
-	program     string
-	operator    *process
+	cluster  *rig.Cluster
+	k8s      client.WithWatch
+	program  string
+	operator *process.Process
 )
 
 func TestOperator(t *testing.T) {
@@ -42,85 +36,38 @@ func TestOperator(t *testing.T) {
 	RunSpecs(t, "The operator")
 }
 
-var _ = BeforeSuite(func() {
-	root, err := testenv.Root()
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	cluster, err = rig.StartCluster(ctx, GinkgoWriter)
 	Expect(err).NotTo(HaveOccurred())
-	program = filepath.Join(GinkgoT().TempDir(), "manager")
-	build := exec.Command("go", "build", "-o", program, "./cmd")
-	build.Dir = root
-	output, err := build.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(output))
-
-	environment, err = testenv.Start(testenv.Options{Log: GinkgoWriter})
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(environment.Stop)
-	Expect(environment.InstallCRDs()).To(Succeed())
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	k8s, err = client.NewWithWatch(environment.Config, client.Options{Scheme: scheme})
+	DeferCleanup(func() error { return cluster.End(false) })
+	k8s = cluster.Client
+	program, err = cluster.Build("manager")
 	Expect(err).NotTo(HaveOccurred())
 
 	operator = startOperator()
-	DeferCleanup(func() { operator.kill() })
+	DeferCleanup(func() { operator.Kill() })
 })
 
 // A test that failed with the operator stopped takes no other along.
 var _ = BeforeEach(func() {
-	select {
-	case <-operator.ended:
+	if operator.Alive() != nil {
 		operator = startOperator()
-	default:
 	}
 })
 
 // What the operator logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if report.Failed() && operator != nil {
-		log, _ := os.ReadFile(operator.log)
-		lines := strings.Split(string(log), "\n")
-		AddReportEntry("operator's log", strings.Join(lines[max(0, len(lines)-60):], "\n"))
+		AddReportEntry("operator's log", operator.LastLines(60))
 	}
 })
 
-// process is a running operator.
-type process struct {
-	command *exec.Cmd
-	log     string
-	ended   chan struct{}
-}
-
-func startOperator(args ...string) *process {
+func startOperator(args ...string) *process.Process {
 	GinkgoHelper()
-	log, err := os.CreateTemp("", "operator-*.log")
+	started, err := cluster.StartOperator(program, cluster.DirectEndpoints("operator"), args...)
 	Expect(err).NotTo(HaveOccurred())
-	command := exec.Command(program, append([]string{"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-devel"}, args...)...)
-	command.Env = append(os.Environ(), environment.Env...)
-	command.Stdout, command.Stderr = log, log
-	Expect(command.Start()).To(Succeed())
-	started := &process{command: command, log: log.Name(), ended: make(chan struct{})}
-	go func() {
-		_ = command.Wait() // its exit code is read from the command
-		_ = log.Close()
-		close(started.ended)
-	}()
 	return started
-}
-
-// kill ends the operator as a crash does.
-func (p *process) kill() {
-	GinkgoHelper()
-	_ = p.command.Process.Signal(syscall.SIGKILL) // it may have ended
-	Eventually(p.ended).Should(BeClosed())
-	Expect(os.Remove(p.log)).To(Succeed())
-}
-
-// terminate ends it as Kubernetes does, and returns its exit code.
-func (p *process) terminate() int {
-	GinkgoHelper()
-	Expect(p.command.Process.Signal(syscall.SIGTERM)).To(Succeed())
-	Eventually(p.ended).Should(BeClosed())
-	return p.command.ProcessState.ExitCode()
 }
 
 var serial atomic.Int64

@@ -80,15 +80,15 @@ var _ = Describe("Trouble", func() {
 		binding := w.binding(ctx)
 		w.queue.sendMany(ctx, 1)
 		Eventually(status(ctx, binding)).Should(counts(0, 1, 0, 0))
-		Expect(environment.PausePart(testenv.Queue)).To(Succeed())
+		Expect(cluster.PausePart(testenv.Queue)).To(Succeed())
 		resumed := false
 		DeferCleanup(func() {
 			if !resumed {
-				Expect(environment.ResumePart(testenv.Queue)).To(Succeed())
+				Expect(cluster.ResumePart(testenv.Queue)).To(Succeed())
 			}
 		})
 		Eventually(status(ctx, binding), 3*time.Minute).Should(ready(HavePrefix("False Unreachable")))
-		Expect(environment.ResumePart(testenv.Queue)).To(Succeed())
+		Expect(cluster.ResumePart(testenv.Queue)).To(Succeed())
 		resumed = true
 		w.queue.sendMany(ctx, 3)
 		Eventually(status(ctx, binding), 2*time.Minute).Should(And(counts(0, 4, 0, 0), ready(HavePrefix("True Running"))))
@@ -101,13 +101,13 @@ var _ = Describe("Trouble", func() {
 			b.Spec.Concurrency.MaxActiveJobs = new(int32(20))
 		})
 		w.queue.sendMany(ctx, 60)
-		Expect(environment.StopPart(testenv.APIServer)).To(Succeed())
+		Expect(cluster.StopPart(testenv.APIServer)).To(Succeed())
 		w.queue.sendMany(ctx, 20)
 		time.Sleep(5 * time.Second)
-		Expect(environment.StartPart(testenv.APIServer)).To(Succeed())
+		Expect(cluster.StartPart(testenv.APIServer)).To(Succeed())
 		Eventually(status(ctx, binding), 3*time.Minute).Should(And(counts(0, 80, 0, 0), ready(HavePrefix("True Running"))))
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
-		Expect(operator.ended).NotTo(BeClosed())
+		Expect(operator.Alive()).To(Succeed())
 	})
 })
 

@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// Patience is how long a busy machine may take for anything.
-const Patience = time.Minute
+// Timeout is how long a busy machine may take for anything.
+const Timeout = time.Minute
 
-// ErrImpatient is what Await returns after Patience.
-var ErrImpatient = errors.New("did not come in time")
+// ErrTimeout is what Await returns after Timeout.
+var ErrTimeout = errors.New("did not come in time")
 
-// Await waits until missing says nothing, at most for Patience.
+// Await waits until missing says nothing, at most for Timeout.
 func Await(ctx context.Context, what string, missing func() string) error {
-	return AwaitFor(ctx, Patience, what, missing)
+	return AwaitFor(ctx, Timeout, what, missing)
 }
 
 // AwaitFor waits until missing says nothing, at most for a time.
-func AwaitFor(ctx context.Context, patience time.Duration, what string, missing func() string) error {
-	deadline := time.Now().Add(patience)
+func AwaitFor(ctx context.Context, timeout time.Duration, what string, missing func() string) error {
+	deadline := time.Now().Add(timeout)
 	for {
 		said := missing()
 		if said == "" {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s %w: after %s, %s", what, ErrImpatient, patience, said)
+			return fmt.Errorf("%s %w: after %s, %s", what, ErrTimeout, timeout, said)
 		}
 		select {
 		case <-ctx.Done():

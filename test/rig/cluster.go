@@ -1,5 +1,5 @@
-// Package rig is what tests stand on that break the operator: a cluster and a queue, the operator as a process, and a
-// witness that sees from the outside what becomes of messages. It uses none of the operator's own code but its API.
+// Package rig is what tests of the built operator stand on: a cluster and a queue, and the operator as a process whose
+// requests can be broken. It uses none of the operator's own code but its API.
 package rig
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/queuebinding/queuebinding/test/testenv"
 )
 
-// Cluster is a control plane with simulated nodes and an SQS emulator, on which the CRD is installed.
+// Cluster is a control plane with simulated nodes and an SQS emulator.
 type Cluster struct {
 	*testenv.Environment
 	// Client is an administrator's. It does not pass any fault proxy.
@@ -32,8 +32,25 @@ type Cluster struct {
 	Work string
 }
 
-// StartCluster starts a cluster. What has to be built first is told to progress.
+// StartCluster starts a cluster and installs the CRD. What has to be built first is told to progress.
 func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
+	cluster, err := StartEmptyCluster(progress)
+	if err != nil {
+		return nil, err
+	}
+	if err := cluster.InstallCRDs(); err != nil {
+		return nil, errors.Join(err, cluster.End(true))
+	}
+	err = Await(ctx, "the CRD", func() string { return Problem(cluster.Client.List(ctx, &v1alpha1.QueueBindingList{})) })
+	if err != nil {
+		return nil, errors.Join(err, cluster.End(true))
+	}
+	return cluster, nil
+}
+
+// StartEmptyCluster starts a cluster for a test that installs the CRD in a way of its own.
+func StartEmptyCluster(progress io.Writer) (*Cluster, error) {
+	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
 	root, err := testenv.Root()
 	if err != nil {
 		return nil, err
@@ -46,28 +63,15 @@ func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster := &Cluster{Environment: environment, Root: root, Work: work}
-	if err := cluster.prepare(ctx); err != nil {
-		return nil, errors.Join(err, environment.Stop())
-	}
-	return cluster, nil
-}
-
-func (c *Cluster) prepare(ctx context.Context) error {
-	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
-	if err := c.InstallCRDs(); err != nil {
-		return err
-	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return err
+		return nil, errors.Join(err, environment.Stop())
 	}
-	reached, err := client.NewWithWatch(c.Config, client.Options{Scheme: scheme})
+	reached, err := client.NewWithWatch(environment.Config, client.Options{Scheme: scheme})
 	if err != nil {
-		return fmt.Errorf("reaching the API server: %w", err)
+		return nil, errors.Join(fmt.Errorf("reaching the API server: %w", err), environment.Stop())
 	}
-	c.Client = reached
-	return Await(ctx, "the CRD", func() string { return Problem(c.Client.List(ctx, &v1alpha1.QueueBindingList{})) })
+	return &Cluster{Environment: environment, Client: reached, Root: root, Work: work}, nil
 }
 
 // End stops the cluster, and removes what was logged unless it is to be kept.

@@ -97,11 +97,11 @@ func (q *Queue) SendAll(ctx context.Context, bodies []string) error {
 	return group.Wait()
 }
 
-// Held is a message that a queue holds, visible or not.
-type Held struct{ ID, Lineage string }
+// QueuedMessage is a message that a queue holds, visible or not.
+type QueuedMessage struct{ ID, Lineage string }
 
 // Contents are all messages that the queue holds. Looking does not change them.
-func (q *Queue) Contents(ctx context.Context) ([]Held, error) {
+func (q *Queue) Contents(ctx context.Context) ([]QueuedMessage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, q.endpoint+"/_fauxqs/queues/"+q.Name, nil)
 	if err != nil {
 		return nil, err
@@ -128,9 +128,9 @@ func (q *Queue) Contents(ctx context.Context) ([]Held, error) {
 	for _, hidden := range inside.Messages.Inflight {
 		all = append(all, hidden.Message)
 	}
-	held := make([]Held, len(all))
+	held := make([]QueuedMessage, len(all))
 	for i, m := range all {
-		held[i] = Held{ID: m.MessageID, Lineage: m.OfMessage["queuebinding.dev.lineage"].StringValue}
+		held[i] = QueuedMessage{ID: m.MessageID, Lineage: m.OfMessage["queuebinding.dev.lineage"].StringValue}
 	}
 	return held, nil
 }

@@ -12,7 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/queuebinding/queuebinding/test/rig"
+	"github.com/queuebinding/queuebinding/test/recorder"
 )
 
 // overlapGrace is how long a deposed leader's last requests may take.
@@ -52,7 +52,7 @@ type limits struct {
 	overlap *overlap
 
 	mu sync.Mutex
-	// asked are the limits that users asked for, as the witness may see a binding's change after the Jobs that came of it.
+	// asked are the limits that users asked for, as the recorder may see a binding's change after the Jobs that came of it.
 	asked map[types.UID][]asked
 	// passed are violations, excused what was passed while two operators were at work.
 	passed  []string
@@ -75,14 +75,14 @@ func (l *limits) ask(owner types.UID, limit *int32) {
 	l.asked[owner] = append(l.asked[owner], asked{int(*limit), time.Now()})
 }
 
-func newLimits(witness *rig.Witness, o *overlap) *limits {
+func newLimits(recorded *recorder.Recorder, o *overlap) *limits {
 	l := &limits{overlap: o, asked: map[types.UID][]asked{}}
-	witness.OnCreate(l.created)
+	recorded.OnCreate(l.created)
 	return l
 }
 
 // created takes in a new Job and how many are active with it.
-func (l *limits) created(job rig.Job, owner rig.BindingSeen, active int) {
+func (l *limits) created(job recorder.Job, owner recorder.Binding, active int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checked++
@@ -120,8 +120,8 @@ func (s *soak) judge(ctx context.Context) []string {
 	s.limits.mu.Lock()
 	found := slices.Clone(s.limits.passed)
 	s.limits.mu.Unlock()
-	jobs := map[types.UID][]rig.Job{}
-	for _, job := range s.witness.Jobs(namespace) {
+	jobs := map[types.UID][]recorder.Job{}
+	for _, job := range s.recorder.Jobs(namespace) {
 		jobs[job.Owner] = append(jobs[job.Owner], job)
 	}
 	for _, b := range s.bindings {
@@ -130,7 +130,7 @@ func (s *soak) judge(ctx context.Context) []string {
 	return found
 }
 
-func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []string {
+func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []recorder.Job) []string {
 	var found []string
 	wrong := func(format string, args ...any) {
 		found = append(found, b.Name+": "+fmt.Sprintf(format, args...))
@@ -144,7 +144,7 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []s
 		onQueue[message.ID] = true
 	}
 
-	byRoot := map[string]map[int][]rig.Job{}
+	byRoot := map[string]map[int][]recorder.Job{}
 	for _, job := range jobs {
 		body, ours := b.sent[job.Root]
 		switch {
@@ -155,7 +155,7 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []s
 			wrong("Job %s has body %s, not %s", job.Name, job.Body, body)
 		}
 		if byRoot[job.Root] == nil {
-			byRoot[job.Root] = map[int][]rig.Job{}
+			byRoot[job.Root] = map[int][]recorder.Job{}
 		}
 		byRoot[job.Root][job.Attempt] = append(byRoot[job.Root][job.Attempt], job)
 	}
@@ -174,7 +174,7 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []s
 			same := attempts[attempt]
 			if b.keeps {
 				// One that a user deleted is made again, as its message was still on the queue.
-				same = slices.DeleteFunc(slices.Clone(same), func(job rig.Job) bool { return s.removed[job.UID] })
+				same = slices.DeleteFunc(slices.Clone(same), func(job recorder.Job) bool { return s.removed[job.UID] })
 			}
 			switch {
 			case len(same) == 0 && len(attempts[attempt]) == 0:
@@ -183,11 +183,11 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []rig.Job) []s
 				wrong("DOUBLED: message %s had %d Jobs of attempt %d: %s, created %s apart; deleted by a user: %t", id, len(same), attempt,
 					same[0].Name, same[1].Added.Sub(same[0].Added), s.removed[same[0].UID])
 			}
-			if b.keeps && attempt < newest && !slices.ContainsFunc(attempts[attempt], func(job rig.Job) bool { return job.Failed || s.removed[job.UID] }) {
+			if b.keeps && attempt < newest && !slices.ContainsFunc(attempts[attempt], func(job recorder.Job) bool { return job.Failed || s.removed[job.UID] }) {
 				wrong("DOUBLED: message %s had an attempt %d though attempt %d did not fail", id, attempt+1, attempt)
 			}
 		}
-		if b.keeps && !slices.ContainsFunc(attempts[newest], func(job rig.Job) bool { return job.Finished && !job.Failed }) {
+		if b.keeps && !slices.ContainsFunc(attempts[newest], func(job recorder.Job) bool { return job.Succeeded() }) {
 			wrong("LOST: message %s is not on the queue, and the last of its %d attempts did not succeed", id, newest)
 		}
 		for _, last := range attempts[newest] {
@@ -205,7 +205,7 @@ func (s *soak) print(w io.Writer, found []string) {
 	for _, b := range s.bindings {
 		messages += len(b.sent)
 	}
-	jobs := s.witness.Jobs(namespace)
+	jobs := s.recorder.Jobs(namespace)
 	for _, job := range jobs {
 		if job.Attempt > 1 {
 			attempts++
@@ -229,7 +229,7 @@ func (s *soak) print(w io.Writer, found []string) {
 		{"creates checked against the limit", s.limits.checked},
 		{"over it while two operators were at work", s.limits.excused},
 		{"by at most", s.limits.farthest},
-		{"times the witness may have missed something", s.witness.Gaps()},
+		{"times the recorder may have missed something", s.recorder.Gaps()},
 		{"violations", len(found)},
 	} {
 		fmt.Fprintf(table, "  %s\t%d\n", row.what, row.n)

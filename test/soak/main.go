@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/crash"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -75,17 +76,17 @@ func run(ctx context.Context, seed uint64, duration time.Duration, without strin
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	witness, err := cluster.Watch(watching)
+	recorded, err := recorder.Start(watching, cluster.Client)
 	if err != nil {
 		return 0, err
 	}
-	s := newSoak(cluster, witness, program, seed)
+	s := newSoak(cluster, recorded, program, seed)
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer s.operators.end()
 
-	if err := s.storm(ctx, duration); err != nil {
+	if err := s.inject(ctx, duration); err != nil {
 		return 0, err
 	}
 	unsettled := s.settle(ctx)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -16,52 +17,52 @@ const rogue = "rogue"
 type operators struct {
 	cluster *rig.Cluster
 	program string
-	weather *weather
+	faults  *faults
 
 	mu      sync.Mutex
 	ending  bool
-	ways    []*rig.Way
-	running map[string]*rig.Operator
+	opened  []*rig.Endpoints
+	running map[string]*process.Process
 	keepers sync.WaitGroup
 }
 
-func newOperators(cluster *rig.Cluster, program string, weather *weather) *operators {
-	return &operators{cluster: cluster, program: program, weather: weather, running: map[string]*rig.Operator{}}
+func newOperators(cluster *rig.Cluster, program string, faults *faults) *operators {
+	return &operators{cluster: cluster, program: program, faults: faults, running: map[string]*process.Process{}}
 }
 
 func (o *operators) names() []string { return []string{"first", "second"} }
 
 func (o *operators) begin() error {
 	for _, name := range o.names() {
-		way, err := o.way(name)
+		endpoints, err := o.endpoints(name)
 		if err != nil {
 			return err
 		}
-		o.keepers.Go(func() { o.keep(name, way) })
+		o.keepers.Go(func() { o.keep(name, endpoints) })
 	}
 	return nil
 }
 
-func (o *operators) way(name string) (*rig.Way, error) {
-	way, err := o.cluster.OpenWay("operator-"+name, "", o.weather.over(name))
+func (o *operators) endpoints(name string) (*rig.Endpoints, error) {
+	endpoints, err := o.cluster.ProxiedEndpoints("operator-"+name, "", o.faults.decideFor(name))
 	if err != nil {
 		return nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ways = append(o.ways, way)
-	return way, nil
+	o.opened = append(o.opened, endpoints)
+	return endpoints, nil
 }
 
 // keep has an operator run until the end.
-func (o *operators) keep(name string, way *rig.Way) {
+func (o *operators) keep(name string, endpoints *rig.Endpoints) {
 	for {
 		o.mu.Lock()
 		if o.ending {
 			o.mu.Unlock()
 			return
 		}
-		operator, err := o.cluster.StartOperator(o.program, way, "--leader-elect", "--namespace=default")
+		operator, err := o.cluster.StartOperator(o.program, endpoints, "--leader-elect", "--namespace=default")
 		if err == nil {
 			o.running[name] = operator
 		}
@@ -76,7 +77,7 @@ func (o *operators) keep(name string, way *rig.Way) {
 }
 
 // get is the running operator of a name, or nil.
-func (o *operators) get(name string) *rig.Operator {
+func (o *operators) get(name string) *process.Process {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.running[name]
@@ -97,7 +98,7 @@ func (o *operators) end() {
 	o.mu.Unlock()
 	o.kill(o.names()...)
 	o.keepers.Wait()
-	for _, way := range o.ways {
-		_ = way.Close() // nobody uses it any more
+	for _, endpoints := range o.opened {
+		_ = endpoints.Close() // nobody uses it any more
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/testenv"
@@ -36,7 +37,7 @@ func (s *soak) overlaps() []kind {
 // kinds are all others.
 func (s *soak) kinds() []kind {
 	return []kind{
-		{"kill the leader", func(context.Context, *rand.Rand) { s.operators.kill(s.weather.leading()) }},
+		{"kill the leader", func(context.Context, *rand.Rand) { s.operators.kill(s.faults.leading()) }},
 		{"kill both operators", func(context.Context, *rand.Rand) { s.operators.kill(s.operators.names()...) }},
 		{"restart the API server", s.restartAPIServer},
 		{string(throttledSQS), s.during(throttledSQS)},
@@ -76,10 +77,10 @@ func (s *soak) plan(duration time.Duration) []event {
 	}
 }
 
-// during opens a window for some seconds.
-func (s *soak) during(fate window) func(context.Context, *rand.Rand) {
+// during has an outage for some seconds.
+func (s *soak) during(which outage) func(context.Context, *rand.Rand) {
 	return func(ctx context.Context, random *rand.Rand) {
-		defer s.weather.open(fate)()
+		defer s.faults.begin(which)()
 		pause(ctx, time.Duration(2000+random.IntN(4000))*time.Millisecond)
 	}
 }
@@ -87,31 +88,31 @@ func (s *soak) during(fate window) func(context.Context, *rand.Rand) {
 // freeze halts the leader until another leads, and lets it go on then with what it had in its hands.
 func (s *soak) freeze(ctx context.Context, _ *rand.Rand) {
 	defer s.overlap.begin()()
-	operator := s.operators.get(s.weather.leading())
-	if operator == nil || operator.Freeze() != nil {
+	operator := s.operators.get(s.faults.leading())
+	if operator == nil || operator.Signal(syscall.SIGSTOP) != nil {
 		return
 	}
 	pause(ctx, 10*time.Second)
-	_ = operator.Thaw() // it may have been killed
+	_ = operator.Signal(syscall.SIGCONT) // it may have been killed
 }
 
 // depose cuts the leader's requests for its Lease until another leads.
 func (s *soak) depose(ctx context.Context, _ *rand.Rand) {
 	defer s.overlap.begin()()
-	defer s.weather.open(noLease + window(s.weather.leading()))()
+	defer s.faults.begin(noLease + outage(s.faults.leading()))()
 	pause(ctx, 9*time.Second)
 }
 
 // secondOperator runs an operator that does not ask for the Lease beside the one that has it, and kills it.
 func (s *soak) secondOperator(ctx context.Context, _ *rand.Rand) {
 	defer s.overlap.begin()()
-	way, err := s.cluster.OpenWay("operator-"+rogue, "", s.weather.over(rogue))
+	endpoints, err := s.cluster.ProxiedEndpoints("operator-"+rogue, "", s.faults.decideFor(rogue))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return
 	}
-	defer way.Close()
-	operator, err := s.cluster.StartOperator(s.operators.program, way)
+	defer endpoints.Close()
+	operator, err := s.cluster.StartOperator(s.operators.program, endpoints)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -19,10 +20,10 @@ const namespace = "soak"
 // soak is one run.
 type soak struct {
 	cluster   *rig.Cluster
-	witness   *rig.Witness
+	recorder  *recorder.Recorder
 	seed      uint64
 	began     time.Time
-	weather   *weather
+	faults    *faults
 	operators *operators
 	bindings  []*binding
 	overlap   *overlap
@@ -49,11 +50,11 @@ type binding struct {
 // limits at the beginning, one for each binding.
 var firstLimits = []int32{2, 5, 10, 20}
 
-func newSoak(cluster *rig.Cluster, witness *rig.Witness, program string, seed uint64) *soak {
-	s := &soak{cluster: cluster, witness: witness, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[types.UID]bool{}}
-	s.weather = newWeather(seed, s.count)
-	s.operators = newOperators(cluster, program, s.weather)
-	s.limits = newLimits(witness, s.overlap)
+func newSoak(cluster *rig.Cluster, recorded *recorder.Recorder, program string, seed uint64) *soak {
+	s := &soak{cluster: cluster, recorder: recorded, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[types.UID]bool{}}
+	s.faults = newFaults(seed, s.count)
+	s.operators = newOperators(cluster, program, s.faults)
+	s.limits = newLimits(recorded, s.overlap)
 	return s
 }
 
@@ -101,15 +102,15 @@ func (s *soak) begin(ctx context.Context) error {
 	return s.operators.begin()
 }
 
-// storm sends messages, breaks things and has users act, until the time is over.
-func (s *soak) storm(ctx context.Context, duration time.Duration) error {
+// inject sends messages, breaks things and has users act, until the time is over.
+func (s *soak) inject(ctx context.Context, duration time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
 	var busy sync.WaitGroup
 	for i, b := range s.bindings {
 		busy.Go(func() { s.load(ctx, b, s.random(100+uint64(i))) })
 	}
-	s.weather.set(stormy)
+	s.faults.enabled.Store(true)
 	for _, event := range s.plan(duration) {
 		select {
 		case <-ctx.Done():
@@ -124,8 +125,8 @@ func (s *soak) storm(ctx context.Context, duration time.Duration) error {
 	}
 	<-ctx.Done()
 	busy.Wait()
-	s.weather.set(calm)
-	s.say("The storm is over")
+	s.faults.enabled.Store(false)
+	s.say("Nothing is broken any more")
 	return nil
 }
 
@@ -190,10 +191,10 @@ func (s *soak) missing(ctx context.Context, b *binding) string {
 	}
 	var want [4]int32
 	newest := map[string]int{}
-	for _, job := range s.witness.Jobs(namespace) {
+	for _, job := range s.recorder.Jobs(namespace) {
 		newest[job.Root] = max(newest[job.Root], job.Attempt)
 	}
-	for _, job := range s.witness.Jobs(namespace) {
+	for _, job := range s.recorder.Jobs(namespace) {
 		if job.Owner != b.UID || job.Gone {
 			continue
 		}

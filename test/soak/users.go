@@ -62,7 +62,7 @@ func (s *soak) requeueAll(ctx context.Context, random *rand.Rand) {
 func (s *soak) requeueSome(ctx context.Context, random *rand.Rand) {
 	b := s.any(random)
 	var words []string
-	for _, job := range s.witness.Jobs(namespace) {
+	for _, job := range s.recorder.Jobs(namespace) {
 		if job.Owner == b.UID && job.Failed && !job.Gone && len(words) < 10 && random.IntN(2) == 0 {
 			words = append(words, job.Name)
 		}
@@ -87,7 +87,7 @@ func (s *soak) requeue(ctx context.Context, b *binding, words ...string) {
 func (s *soak) killPods(ctx context.Context, random *rand.Rand) {
 	b := s.bindings[1+2*random.IntN(len(s.bindings)/2)]
 	killed := 0
-	jobs := s.witness.Jobs(namespace)
+	jobs := s.recorder.Jobs(namespace)
 	slices.Reverse(jobs)
 	for _, job := range jobs {
 		if job.Owner != b.UID || job.Finished || job.Gone || job.Deleting || random.IntN(3) == 0 {
@@ -128,7 +128,7 @@ func (s *soak) deleteJobs(ctx context.Context, random *rand.Rand) {
 		onQueue[message.ID], onQueue[root] = true, true
 	}
 	deleted, finished := 0, random.IntN(2) == 0
-	jobs := s.witness.Jobs(namespace)
+	jobs := s.recorder.Jobs(namespace)
 	slices.Reverse(jobs) // the newest may still run
 	for _, job := range jobs {
 		young := job.Attempt > 1 && time.Since(job.Added) < settledAge

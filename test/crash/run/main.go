@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/queuebinding/queuebinding/test/crash"
+	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
 
@@ -40,7 +41,7 @@ func run(ctx context.Context, every, parallel int, only string) (violations int,
 	defer func() { err = errors.Join(err, cluster.End(err != nil || violations > 0)) }()
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	witness, err := cluster.Watch(watching)
+	recorded, err := recorder.Start(watching, cluster.Client)
 	if err != nil {
 		return 0, err
 	}
@@ -48,7 +49,7 @@ func run(ctx context.Context, every, parallel int, only string) (violations int,
 	if err != nil {
 		return 0, err
 	}
-	matrix := &crash.Matrix{Cluster: cluster, Witness: witness, Program: program, Parallel: parallel, Every: every, Log: os.Stdout}
+	matrix := &crash.Matrix{Cluster: cluster, Recorder: recorded, Program: program, Parallel: parallel, Every: every, Log: os.Stdout}
 	var rows []crash.Row
 	for _, matrix.Survive = range []bool{false, true} {
 		for _, scenario := range crash.Scenarios {

@@ -12,95 +12,85 @@ import (
 	"github.com/queuebinding/queuebinding/test/faultproxy"
 )
 
-// conditions are how bad the weather is on the ways between the operators and their servers.
-type conditions int
-
-const (
-	calm conditions = iota
-	stormy
-)
-
-// weather breaks requests. What happens to an operator's n-th request of a name depends on the seed alone, windows
+// faults break requests. What happens to an operator's n-th request of a name depends on the seed alone, outages
 // aside.
-type weather struct {
-	seed  uint64
-	count func(what string)
-	now   atomic.Int64
+type faults struct {
+	seed    uint64
+	count   func(what string)
+	enabled atomic.Bool
 
 	mu sync.Mutex
-	// windows are times in which all requests of a kind share a fate.
-	windows map[window]int
+	// outages are how many there are of a kind at the moment.
+	outages map[outage]int
 	// numbers count requests by operator and name.
 	numbers map[string]uint64
 	// leader is the operator that last did anything that counts.
 	leader string
 }
 
-// window is a fate that requests share for a while.
-type window string
+// outage is a fault that all requests of a kind have for a while.
+type outage string
 
 const (
-	throttledSQS window = "SQS throttles"
-	brokenSQS    window = "SQS answers 5xx"
-	throttledAPI window = "API server throttles"
-	brokenAPI    window = "API server answers 5xx"
-	slowAPI      window = "API server is slow"
-	noLease      window = "Lease cannot be renewed" // followed by the operator's name
+	throttledSQS outage = "SQS throttles"
+	brokenSQS    outage = "SQS answers 5xx"
+	throttledAPI outage = "API server throttles"
+	brokenAPI    outage = "API server answers 5xx"
+	slowAPI      outage = "API server is slow"
+	noLease      outage = "Lease cannot be renewed" // followed by the operator's name
 )
 
-func newWeather(seed uint64, count func(string)) *weather {
-	return &weather{seed: seed, count: count, windows: map[window]int{}, numbers: map[string]uint64{}}
+func newFaults(seed uint64, count func(string)) *faults {
+	return &faults{seed: seed, count: count, outages: map[outage]int{}, numbers: map[string]uint64{}}
 }
 
-func (w *weather) set(c conditions) { w.now.Store(int64(c)) }
-
-// open has requests share a fate until close is called.
-func (w *weather) open(fate window) (closeIt func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.windows[fate]++
+// begin begins an outage, which the result ends.
+func (f *faults) begin(which outage) (end func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outages[which]++
 	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.windows[fate]--
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.outages[which]--
 	}
 }
 
 // leading is the name of the operator that leads, as far as its requests tell.
-func (w *weather) leading() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.leader
+func (f *faults) leading() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leader
 }
 
-// over is the weather over an operator's ways.
-func (w *weather) over(operator string) faultproxy.Decide {
+// decideFor decides on the requests of an operator.
+func (f *faults) decideFor(operator string) faultproxy.Decide {
 	return func(request faultproxy.Request) faultproxy.Fault {
-		fault, what := w.decide(operator, request)
+		fault, what := f.decide(operator, request)
 		if what != "" {
-			w.count(what)
+			f.count(what)
 		}
 		return fault
 	}
 }
 
-func (w *weather) decide(operator string, request faultproxy.Request) (faultproxy.Fault, string) {
-	w.mu.Lock()
+func (f *faults) decide(operator string, request faultproxy.Request) (faultproxy.Fault, string) {
+	f.mu.Lock()
 	if request.Counts && operator != rogue {
-		w.leader = operator
+		f.leader = operator
 	}
-	w.numbers[operator+request.Name]++
+	f.numbers[operator+request.Name]++
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(operator + "/" + request.Name)) // it never fails
-	random := rand.New(rand.NewPCG(w.seed, h.Sum64()+w.numbers[operator+request.Name]))
-	fate, fated := w.fate(operator, request)
-	w.mu.Unlock()
+	random := rand.New(rand.NewPCG(f.seed, h.Sum64()+f.numbers[operator+request.Name]))
+	broken, out := f.outage(operator, request)
+	f.mu.Unlock()
 
 	switch {
-	case conditions(w.now.Load()) == calm:
+	case !f.enabled.Load():
 		return faultproxy.Fault{}, ""
-	case fated:
-		return fate, ""
+	case out:
+		return broken, ""
 	case strings.HasPrefix(request.Name, "watch "):
 		if random.IntN(20) == 0 {
 			return faultproxy.Fault{Kind: faultproxy.CutBefore}, "watches cut"
@@ -109,38 +99,38 @@ func (w *weather) decide(operator string, request faultproxy.Request) (faultprox
 	case !request.Counts:
 		return faultproxy.Fault{}, ""
 	}
-	return misfortune(random, request)
+	return randomFault(random, request)
 }
 
-// fate is what the open windows have happen to a request.
-func (w *weather) fate(operator string, request faultproxy.Request) (faultproxy.Fault, bool) {
+// outage is what the outages of the moment do to a request.
+func (f *faults) outage(operator string, request faultproxy.Request) (faultproxy.Fault, bool) {
 	sqs := !strings.Contains(request.Name, " ")
 	refuse := func(status int) (faultproxy.Fault, bool) {
 		return faultproxy.Fault{Kind: faultproxy.RefuseBefore, Status: status}, true
 	}
 	switch {
 	case strings.HasSuffix(request.Name, " leases"):
-		if w.windows[noLease+window(operator)] > 0 {
+		if f.outages[noLease+outage(operator)] > 0 {
 			return faultproxy.Fault{Kind: faultproxy.CutBefore}, true
 		}
 	case !request.Counts:
-	case sqs && w.windows[throttledSQS] > 0:
+	case sqs && f.outages[throttledSQS] > 0:
 		return refuse(http.StatusTooManyRequests)
-	case sqs && w.windows[brokenSQS] > 0:
+	case sqs && f.outages[brokenSQS] > 0:
 		return refuse(http.StatusServiceUnavailable)
 	case sqs:
-	case w.windows[throttledAPI] > 0:
+	case f.outages[throttledAPI] > 0:
 		return refuse(http.StatusTooManyRequests)
-	case w.windows[brokenAPI] > 0:
+	case f.outages[brokenAPI] > 0:
 		return refuse(http.StatusInternalServerError)
-	case w.windows[slowAPI] > 0:
+	case f.outages[slowAPI] > 0:
 		return faultproxy.Fault{Delay: 1500 * time.Millisecond}, true
 	}
 	return faultproxy.Fault{}, false
 }
 
-// misfortune is what happens to a single request.
-func misfortune(random *rand.Rand, request faultproxy.Request) (faultproxy.Fault, string) {
+// randomFault is what happens to a single request.
+func randomFault(random *rand.Rand, request faultproxy.Request) (faultproxy.Fault, string) {
 	fault := faultproxy.Fault{Duplicate: random.IntN(5) == 0 && request.Name == "ReceiveMessage"}
 	status := []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}[random.IntN(3)]
 	switch n := random.IntN(100); {

@@ -18,18 +18,18 @@ import (
 // plenty is a maxActiveJobs that nothing here reaches.
 const plenty = 10_000
 
-// stage is what all measurements share.
-type stage struct {
+// suite is what all measurements share.
+type suite struct {
 	*rig.Cluster
-	amounts   amounts
-	program   string
-	profiles  string
-	sightings *sightings
-	stop      context.CancelFunc
-	arenas    int
+	amounts    amounts
+	program    string
+	profiles   string
+	creations  *creations
+	stop       context.CancelFunc
+	workspaces int
 }
 
-func newStage(ctx context.Context, cluster *rig.Cluster, amounts amounts, profiles string) (*stage, error) {
+func newSuite(ctx context.Context, cluster *rig.Cluster, amounts amounts, profiles string) (*suite, error) {
 	program, err := cluster.Build("manager")
 	if err != nil {
 		return nil, err
@@ -40,23 +40,23 @@ func newStage(ctx context.Context, cluster *rig.Cluster, amounts amounts, profil
 		}
 	}
 	watching, stop := context.WithCancel(ctx)
-	sightings, err := newSightings(watching, cluster.Client)
+	creations, err := watchCreations(watching, cluster.Client)
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	return &stage{Cluster: cluster, amounts: amounts, program: program, profiles: profiles, sightings: sightings, stop: stop}, nil
+	return &suite{Cluster: cluster, amounts: amounts, program: program, profiles: profiles, creations: creations, stop: stop}, nil
 }
 
-func (s *stage) close() { s.stop() }
+func (s *suite) close() { s.stop() }
 
 // operate runs an operator, as it is shipped, while do does something.
-func (s *stage) operate(ctx context.Context, name string, do func(*operator) error) error {
-	return s.operateBy(ctx, name, s.DirectWay("operator-"+name), do)
+func (s *suite) operate(ctx context.Context, name string, do func(*operator) error) error {
+	return s.operateBy(ctx, name, s.DirectEndpoints("operator-"+name), do)
 }
 
-func (s *stage) operateBy(ctx context.Context, name string, way *rig.Way, do func(*operator) error) error {
-	operator, err := s.startOperator(ctx, name, way)
+func (s *suite) operateBy(ctx context.Context, name string, endpoints *rig.Endpoints, do func(*operator) error) error {
+	operator, err := s.startOperator(ctx, name, endpoints)
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,9 @@ func (s *stage) operateBy(ctx context.Context, name string, way *rig.Way, do fun
 	return do(operator)
 }
 
-// arena is a namespace with a binding and its queue, and another queue for the bare client.
-type arena struct {
-	stage     *stage
+// workspace is a namespace with a binding and its queue, and another queue for the bare client.
+type workspace struct {
+	suite     *suite
 	namespace string
 	queue     *rig.Queue
 	binding   *v1alpha1.QueueBinding
@@ -74,31 +74,31 @@ type arena struct {
 	bare      *bare
 }
 
-// newArena makes an arena whose binding is suspended, or what change makes of it.
-func (s *stage) newArena(ctx context.Context, change func(*v1alpha1.QueueBinding)) (*arena, error) {
-	s.arenas++
-	a := &arena{stage: s, namespace: fmt.Sprintf("bench-%d", s.arenas)}
-	err := s.CreateNamespace(ctx, a.namespace)
+// newWorkspace makes a workspace whose binding is suspended, or what change makes of it.
+func (s *suite) newWorkspace(ctx context.Context, change func(*v1alpha1.QueueBinding)) (*workspace, error) {
+	s.workspaces++
+	w := &workspace{suite: s, namespace: fmt.Sprintf("bench-%d", s.workspaces)}
+	err := s.CreateNamespace(ctx, w.namespace)
 	if err != nil {
 		return nil, err
 	}
-	if a.queue, err = s.CreateQueue(ctx, a.namespace, "", 0); err != nil {
+	if w.queue, err = s.CreateQueue(ctx, w.namespace, "", 0); err != nil {
 		return nil, err
 	}
-	if a.bareQueue, err = s.CreateQueue(ctx, a.namespace+"-bare", "", 0); err != nil {
+	if w.bareQueue, err = s.CreateQueue(ctx, w.namespace+"-bare", "", 0); err != nil {
 		return nil, err
 	}
-	if a.bare, err = newBare(ctx, s.Cluster, a.namespace, a.bareQueue); err != nil {
+	if w.bare, err = newBare(ctx, s.Cluster, w.namespace, w.bareQueue); err != nil {
 		return nil, err
 	}
-	a.binding = benchBinding(a.namespace, "pings", a.queue.URL)
+	w.binding = benchBinding(w.namespace, "pings", w.queue.URL)
 	if change != nil {
-		change(a.binding)
+		change(w.binding)
 	}
-	if err := s.Client.Create(ctx, a.binding); err != nil {
+	if err := s.Client.Create(ctx, w.binding); err != nil {
 		return nil, fmt.Errorf("creating a binding: %w", err)
 	}
-	return a, nil
+	return w, nil
 }
 
 // benchBinding is a binding for as many Jobs as come. Its Jobs are suspended: they hold a slot and have no Pods, so that
@@ -124,15 +124,15 @@ func bodies(n int) []string {
 	return all
 }
 
-func (a *arena) operator() owner { return owner{a.namespace, a.binding.Name} }
+func (w *workspace) operator() owner { return owner{w.namespace, w.binding.Name} }
 
-func (a *arena) bareOwner() owner { return owner{a.namespace, bareName} }
+func (w *workspace) bareOwner() owner { return owner{w.namespace, bareName} }
 
 // release has a suspended binding receive.
-func (a *arena) release(ctx context.Context) error {
-	before := a.binding.DeepCopy()
-	a.binding.Spec.Suspend = false
-	if err := a.stage.Client.Patch(ctx, a.binding, client.MergeFrom(before)); err != nil {
+func (w *workspace) release(ctx context.Context) error {
+	before := w.binding.DeepCopy()
+	w.binding.Spec.Suspend = false
+	if err := w.suite.Client.Patch(ctx, w.binding, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("resuming a binding: %w", err)
 	}
 	return nil
@@ -140,7 +140,7 @@ func (a *arena) release(ctx context.Context) error {
 
 // polling waits until a binding has an open long poll, as far as that can be told: once it is ready, the next receive
 // follows at once.
-func (s *stage) polling(ctx context.Context, binding *v1alpha1.QueueBinding) error {
+func (s *suite) polling(ctx context.Context, binding *v1alpha1.QueueBinding) error {
 	return rig.Await(ctx, "a ready binding", func() string {
 		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(binding), binding); err != nil {
 			return err.Error()
@@ -154,10 +154,10 @@ func (s *stage) polling(ctx context.Context, binding *v1alpha1.QueueBinding) err
 	})
 }
 
-// clear removes all Jobs of the arena and its binding, and waits for the cluster to come to rest.
-func (a *arena) clear(ctx context.Context) error { return a.stage.clear(ctx, a.namespace) }
+// clear removes all Jobs of the workspace and its binding, and waits for the cluster to come to rest.
+func (w *workspace) clear(ctx context.Context) error { return w.suite.clear(ctx, w.namespace) }
 
-func (s *stage) clear(ctx context.Context, namespaces ...string) error {
+func (s *suite) clear(ctx context.Context, namespaces ...string) error {
 	group, grouped := errgroup.WithContext(ctx)
 	for _, namespace := range namespaces {
 		group.Go(func() error {
@@ -187,7 +187,7 @@ const (
 )
 
 // settle waits until the cluster has nothing to do.
-func (s *stage) settle(ctx context.Context) error {
+func (s *suite) settle(ctx context.Context) error {
 	const look = 300 * time.Millisecond
 	deadline := time.Now().Add(settlesWithin)
 	for time.Now().Before(deadline) {
