@@ -99,7 +99,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
 	@$(TOOLS)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=$(dir $(CRD))
 	@go run ./hack/crd $(CRD)
-	@$(TOOLS)/controller-gen rbac:roleName=manager-role paths=./internal/... paths=./cmd/... output:rbac:dir=config/rbac
+	@$(TOOLS)/controller-gen rbac:roleName=manager-role paths=./internal/controller output:rbac:dir=config/rbac
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.

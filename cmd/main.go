@@ -11,6 +11,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -70,6 +71,8 @@ type options struct {
 	namespace string
 	// selector is a label selector of bindings.
 	selector string
+	// maxStoredBytes is a quantity of bytes.
+	maxStoredBytes string
 	// apiserver.BindAddress "0" turns the aggregated API off.
 	apiserver apiserver.Options
 }
@@ -82,6 +85,7 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, which holds its Lease and its Secrets.")
 	flag.StringVar(&o.selector, "binding-selector", "", "Label selector of the bindings to work on, such as team=a. Operators with different selectors, each with a Lease of its own, share out the bindings of a cluster. Default: all bindings.")
+	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
 	flag.BoolVar(&o.apiserver.RegisterLocally, "apiserver-register-locally", false, "Outside the cluster, on the machine of its API server: register the requeue subresource with it, until the operator ends.")
@@ -112,12 +116,16 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("--binding-selector: %w", err)
 	}
+	maxStoredBytes, err := resource.ParseQuantity(o.maxStoredBytes)
+	if err != nil {
+		return fmt.Errorf("--max-stored-bytes: %w", err)
+	}
 	mgr, err := newManager(config, o, controller.LeaseName(selector))
 	if err != nil {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	if err := addController(mgr, recorder, selector, o.namespace); err != nil {
+	if err := addController(mgr, recorder, o.namespace, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
 	if o.apiserver.BindAddress != "0" {
@@ -174,7 +182,7 @@ func ownNamespace() string {
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.Selector, namespace string) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
 	keeper := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), namespace, realClock, ctrl.Log.WithName("lineage-key"))
 	if err := mgr.Add(keeper); err != nil {
@@ -208,7 +216,9 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
-		Enqueuer: enqueuer,
+
+		MaxStoredBytes: maxStoredBytes,
+		Enqueuer:       enqueuer,
 	}
 	if err := reconciler.SetupWithManager(keeper.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

@@ -37,6 +37,9 @@ const (
 	// AnnotationReceiptMessageID is the ID of the message that gave the handle. Two messages may be for one attempt, where one was
 	// sent again twice.
 	AnnotationReceiptMessageID = "queuebinding.dev/receipt-message-id"
+	// AnnotationStoredBytes is how many bytes the API server stores for the Job, its Pod and its Secrets, as far as that is known when
+	// it is created.
+	AnnotationStoredBytes = "queuebinding.dev/stored-bytes"
 	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
 	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
 )

@@ -80,16 +80,18 @@ type QueueBindingSpec struct {
 	// +required
 	JobTemplate JobTemplate `json:"jobTemplate"`
 
-	// successfulJobsHistoryLimit is how many succeeded Jobs are kept; the oldest beyond it are deleted.
+	// successfulJobsHistoryLimit is how many succeeded Jobs are kept; the oldest beyond it are deleted. At most 20000.
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=20000
 	// +optional
 	SuccessfulJobsHistoryLimit *int32 `json:"successfulJobsHistoryLimit,omitempty"`
 
 	// failedJobsHistoryLimit is how many failed Jobs are kept; failedJobsPolicy says what happens there. Jobs that
-	// were requeued do not count.
+	// were requeued do not count. At most 20000.
 	// +kubebuilder:default=1000
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=20000
 	// +optional
 	FailedJobsHistoryLimit *int32 `json:"failedJobsHistoryLimit,omitempty"`
 
@@ -108,15 +110,18 @@ type QueueBindingSpec struct {
 // Queue names an SQS queue.
 //
 // +kubebuilder:validation:XValidation:rule="self.url == oldSelf.url",fieldPath=".url",message="is immutable: failed Jobs would be requeued to a queue that they did not come from; create another QueueBinding instead"
+// +kubebuilder:validation:XValidation:rule="has(self.region) == has(oldSelf.region) && (!has(self.region) || self.region == oldSelf.region)",fieldPath=".region",message="is immutable, as the URL is: a queue of the same name in another region is another queue; create another QueueBinding instead"
 type Queue struct {
-	// url is the queue's URL, as `aws sqs get-queue-url` prints it. It cannot be changed.
+	// url is the queue's URL, as `aws sqs get-queue-url` prints it: without user, query or fragment, and on AWS hosts without
+	// a port. It cannot be changed.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+(/[^/?#@ ]+)?/[A-Za-z0-9_-]{1,80}([.]fifo)?$')",message="must be the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/123456789012/pings"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:]+[]])(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)?/[A-Za-z0-9_-]{1,80}([.]fifo)?$')",message="must be the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/123456789012/pings"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*[.](amazonaws[.]com|amazonaws[.]com[.]cn|api[.]aws):')",message="must not name a port on an AWS host"
 	// +required
 	URL string `json:"url"`
 
 	// region is the AWS region of the queue. Defaults to the region in the URL where that is an AWS host, else to the
-	// operator's region.
+	// operator's region. It cannot be changed, added or removed later.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9-]{1,32}$`
 	// +optional
 	Region string `json:"region,omitempty"`
@@ -176,9 +181,11 @@ type SecretReference struct {
 // Concurrency limits a binding's Jobs.
 type Concurrency struct {
 	// maxActiveJobs is the highest number of Jobs that have not finished, suspended and terminating ones included; it
-	// is never passed. 0 pauses the binding. `kubectl scale` and a HorizontalPodAutoscaler set this field.
+	// is never passed. 0 pauses the binding. `kubectl scale` and a HorizontalPodAutoscaler set this field. At most 20000: the
+	// operator keeps 6 KiB of memory for each Job.
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=20000
 	// +optional
 	MaxActiveJobs *int32 `json:"maxActiveJobs,omitempty"`
 

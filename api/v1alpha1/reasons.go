@@ -18,6 +18,8 @@ const (
 	ReasonStarting = "Starting"
 	// ReasonSuspended: the user suspended the binding or set maxActiveJobs to 0.
 	ReasonSuspended = "Suspended"
+	// ReasonStoredBytesLimitReached: the binding's Jobs take as many bytes of the API server's storage as the operator allows.
+	ReasonStoredBytesLimitReached = "StoredBytesLimitReached"
 	// ReasonFailedJobsLimitReached: failedJobsPolicy is Pause and the limit of failed Jobs is reached.
 	ReasonFailedJobsLimitReached = "FailedJobsLimitReached"
 	// ReasonQuotaExceeded: a resource quota of the namespace refuses more Jobs.

@@ -71,6 +71,24 @@ var _ = Describe("The schema", func() {
 			return parsed("a", "arn:aws:sqs:eu-west-1:123456789012:pings", "spec", "queue", "url")
 		}, "must be the URL of an SQS queue"),
 		Entry("a URL with a query", func() *unstructured.Unstructured { return parsed("a", "https://h/1/q?x=y", "spec", "queue", "url") }, "must be the URL of an SQS queue"),
+		Entry("a URL with a user", func() *unstructured.Unstructured { return parsed("a", "https://u@h/1/q", "spec", "queue", "url") }, "must be the URL of an SQS queue"),
+		Entry("a URL with a fragment", func() *unstructured.Unstructured { return parsed("a", "https://h/1/q#f", "spec", "queue", "url") }, "must be the URL of an SQS queue"),
+		Entry("a URL with a letter beyond ASCII", func() *unstructured.Unstructured {
+			return parsed("a", "https://sqs.eu-west-1.amazonaws.com/123456789012é/pings", "spec", "queue", "url")
+		}, "must be the URL of an SQS queue"),
+		Entry("a URL with a control character", func() *unstructured.Unstructured { return parsed("a", "https://h\x1b[2J/1/q", "spec", "queue", "url") }, "must be the URL of an SQS queue"),
+		Entry("a port on an AWS host", func() *unstructured.Unstructured {
+			return parsed("a", "https://sqs.eu-west-1.amazonaws.com:8080/123456789012/pings", "spec", "queue", "url")
+		}, "must not name a port"),
+		Entry("more active Jobs than an operator can hold", func() *unstructured.Unstructured {
+			return parsed("a", int64(20001), "spec", "concurrency", "maxActiveJobs")
+		}, "less than or equal to 20000"),
+		Entry("more succeeded Jobs than an operator can hold", func() *unstructured.Unstructured {
+			return parsed("a", int64(20001), "spec", "successfulJobsHistoryLimit")
+		}, "less than or equal to 20000"),
+		Entry("more failed Jobs than an operator can hold", func() *unstructured.Unstructured {
+			return parsed("a", int64(20001), "spec", "failedJobsHistoryLimit")
+		}, "less than or equal to 20000"),
 		Entry("no URL", func() *unstructured.Unstructured { return parsed("a", map[string]any{}, "spec", "queue") }, "spec.queue.url: Required"),
 		Entry("two kinds of credentials", func() *unstructured.Unstructured {
 			return parsed("a", map[string]any{"roleARN": "arn:aws:iam::123456789012:role/a", "secretRef": map[string]any{"name": "a"}}, "spec", "queue", "credentials")
@@ -129,6 +147,13 @@ var _ = Describe("The schema", func() {
 		binding := parsed("immutable", nil)
 		Expect(k8s.Create(ctx, binding)).To(Succeed())
 		Expect(unstructured.SetNestedField(binding.Object, "https://sqs.eu-west-1.amazonaws.com/123456789012/other", "spec", "queue", "url")).To(Succeed())
+		Expect(k8s.Update(ctx, binding)).To(MatchError(ContainSubstring("is immutable")))
+	})
+
+	It("keeps the region of a queue", func(ctx SpecContext) {
+		binding := parsed("immutable-region", nil)
+		Expect(k8s.Create(ctx, binding)).To(Succeed())
+		Expect(unstructured.SetNestedField(binding.Object, "eu-west-2", "spec", "queue", "region")).To(Succeed())
 		Expect(k8s.Update(ctx, binding)).To(MatchError(ContainSubstring("is immutable")))
 	})
 

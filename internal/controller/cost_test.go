@@ -30,7 +30,7 @@ func TestAStatusCostsTheSameAtAnyNumberOfJobs(t *testing.T) {
 	cost := func(n int) float64 {
 		jobs := manyJobs(n)
 		return testing.AllocsPerRun(10, func() {
-			statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec), time.Now()) }), metav1.Now())
+			statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec, 0), time.Now()) }), metav1.Now())
 		})
 	}
 	if few, many := cost(100), cost(10_000); many > few {
@@ -47,6 +47,6 @@ func BenchmarkAJobFinishes(b *testing.B) {
 		jobs.Put(aJob(fmt.Sprintf("new-%d", i), job.Active, 0))
 		jobs.Put(aJob(fmt.Sprintf("new-%d", i), job.Succeeded, 10_000+i))
 		jobs.Drop(jobs.Succeeded()[0].Name)
-		statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec), time.Now()) }), metav1.Now())
+		statusOf(binding, fine(func(o *observed) { o.history = historyOf(jobs, ledger.LimitsOf(&binding.Spec, 0), time.Now()) }), metav1.Now())
 	}
 }

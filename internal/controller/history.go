@@ -20,6 +20,9 @@ type history struct {
 	// failedCounted are those of the failed ones that count for the limit, failedReached reports whether they are as many.
 	failedCounted int
 	failedReached bool
+	// stored is how many bytes all Jobs take, storedReached reports whether that is as many as they may.
+	stored        int64
+	storedReached bool
 	// recent are the last ones that failed, newest first.
 	recent      []record
 	lastCreated time.Time
@@ -43,6 +46,8 @@ func historyOf(jobs *job.History, limits ledger.Limits, now time.Time) history {
 		spent:         copied(limits.FailedBeyond(jobs)),
 		failedCounted: limits.CountedFailed(jobs),
 		failedReached: limits.FailedReached(jobs),
+		stored:        jobs.StoredBytes(),
+		storedReached: limits.StoredReached(jobs),
 	}
 	for _, r := range slices.Backward(jobs.Failed()) {
 		if len(h.recent) == maxListed {

@@ -46,7 +46,7 @@ func jobsOf(records []record) *job.History {
 
 // summary is what is told of Jobs to a binding of the defaults.
 func summary(records []record) history {
-	return historyOf(jobsOf(records), ledger.LimitsOf(&v1alpha1.QueueBindingSpec{}), time.Unix(10, 0))
+	return historyOf(jobsOf(records), ledger.LimitsOf(&v1alpha1.QueueBindingSpec{}, 0), time.Unix(10, 0))
 }
 
 func names(records []record) string {
@@ -111,7 +111,7 @@ func TestHistory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := &v1alpha1.QueueBindingSpec{SuccessfulJobsHistoryLimit: new(int32(2)), FailedJobsHistoryLimit: new(int32(2))}
 			jobs := jobsOf(tc.records)
-			h := historyOf(jobs, ledger.LimitsOf(spec), time.Unix(10, 0))
+			h := historyOf(jobs, ledger.LimitsOf(spec, 0), time.Unix(10, 0))
 			got := []string{names(copied(jobs.Failed())), names(copied(jobs.Requeued())), names(h.superseded), names(h.spent)}
 			if want := []string{tc.wantFailed, tc.wantRequeued, tc.wantSuperseded, tc.wantSpent}; !slices.Equal(got, want) {
 				t.Errorf("failed, requeued, superseded, beyond the limits: got %v, want %v", got, want)
@@ -138,7 +138,7 @@ func TestFailedJobsPolicy(t *testing.T) {
 			"OnJobCreated": {func(*record) {}, want.records}, "OnJobSucceeded": {keeping, want.kept},
 		} {
 			jobs := jobsOf([]record{aJob("a", job.Failed, 1, tc.change), aJob("b", job.Failed, 2, tc.change), aJob("c", job.Failed, 3, tc.change)})
-			h := historyOf(jobs, ledger.LimitsOf(spec), time.Unix(10, 0))
+			h := historyOf(jobs, ledger.LimitsOf(spec, 0), time.Unix(10, 0))
 			if got := (outcome{names(h.spent), h.failedReached}); got != tc.want {
 				t.Errorf("%q, Jobs under %s: deletes and stops %v, want %v", policy, rule, got, tc.want)
 			}

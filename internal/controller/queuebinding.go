@@ -66,6 +66,8 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	// Selector chooses the bindings that are this operator's; nil chooses all.
 	Selector labels.Selector
+	// MaxStoredBytes is how many bytes of the API server's storage the Jobs of a binding may take, or 0 for no limit.
+	MaxStoredBytes int64
 	// Enqueuer enqueues bindings whose loop has something to report.
 	Enqueuer *Enqueuer
 
@@ -117,15 +119,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.Registry.Stop(request.NamespacedName)
 	} else {
 		report, q = r.Registry.Ensure(ctx, &intake.Settings{
-			Binding:     binding.DeepCopy(), // this one changes below, and loops read theirs any time
-			Credentials: credentials,
-			Variables:   template.variables,
-			Paused:      binding.Spec.Suspend || template.status == metav1.ConditionFalse,
+			Binding:        binding.DeepCopy(), // this one changes below, and loops read theirs any time
+			Credentials:    credentials,
+			Variables:      template.variables,
+			MaxStoredBytes: r.MaxStoredBytes,
+			Paused:         binding.Spec.Suspend || template.status == metav1.ConditionFalse,
 		})
 	}
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
 	var found history
-	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) { found = historyOf(jobs, ledger.LimitsOf(&binding.Spec), r.Clock.Now()) })
+	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) {
+		found = historyOf(jobs, ledger.LimitsOf(&binding.Spec, r.MaxStoredBytes), r.Clock.Now())
+	})
 	// The superseded ones first: without their successors, nothing would tell that they are.
 	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
 	if deleteErr == nil {

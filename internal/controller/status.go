@@ -120,6 +120,9 @@ func ready(binding *v1alpha1.QueueBinding, o observed, reachable, valid metav1.C
 		condition.Status, condition.Reason, condition.Message = reachable.Status, reachable.Reason, reachable.Message
 	case o.report.BlockedReason != "":
 		condition.Reason, condition.Message = o.report.BlockedReason, o.report.BlockedMessage
+	case o.history.storedReached:
+		condition.Reason = v1alpha1.ReasonStoredBytesLimitReached
+		condition.Message = fmt.Sprintf("The Jobs of this binding take %d MiB of the API server's storage, as much as the operator allows: requeue or delete failed Jobs, lower the history limits, or send smaller messages", o.history.stored>>20)
 	case o.history.failedReached:
 		condition.Reason = v1alpha1.ReasonFailedJobsLimitReached
 		condition.Message = fmt.Sprintf("%d failed Jobs are kept, the most that failedJobsHistoryLimit allows: requeue or delete some, or raise the limit", o.history.failedCounted)

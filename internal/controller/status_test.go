@@ -53,6 +53,7 @@ func TestReady(t *testing.T) {
 	failed := func(o *observed) {
 		o.history = historyOf(jobsOf([]record{aJob("a", job.Failed, 1)}), ledger.Limits{KeepFailed: 1}, time.Unix(10, 0))
 	}
+	full := func(o *observed) { o.history.stored, o.history.storedReached = 512<<20, true }
 	for name, tc := range map[string]struct {
 		binding *v1alpha1.QueueBinding
 		o       observed
@@ -68,6 +69,7 @@ func TestReady(t *testing.T) {
 		"template invalid, though suspended": {aBinding(suspended), fine(invalid), "False ExpressionInvalid"},
 		"template not checked":               {aBinding(), fine(unchecked), "True Running"},
 		"quota":                              {aBinding(), fine(blocked), "False QuotaExceeded"},
+		"as many bytes as may be":            {aBinding(), fine(full), "False StoredBytesLimitReached"},
 		"failed Jobs at their limit":         {aBinding(), fine(failed), "False FailedJobsLimitReached"},
 	} {
 		t.Run(name, func(t *testing.T) {

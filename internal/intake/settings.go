@@ -22,11 +22,13 @@ type Settings struct {
 	Credentials queue.Credentials
 	// Variables are nil where they do not compile; nothing is received then.
 	Variables *job.Variables
+	// MaxStoredBytes is how many bytes of the API server's storage the binding's Jobs may take, or 0 for no limit.
+	MaxStoredBytes int64
 	// Paused reports whether nothing may be received, whatever the limits say.
 	Paused bool
 }
 
-func (s *Settings) limits() ledger.Limits { return ledger.LimitsOf(&s.Binding.Spec) }
+func (s *Settings) limits() ledger.Limits { return ledger.LimitsOf(&s.Binding.Spec, s.MaxStoredBytes) }
 
 // onJobSucceeded reports whether messages stay on the queue until their Jobs have succeeded.
 func (s *Settings) onJobSucceeded() bool {

@@ -14,6 +14,7 @@ type History struct {
 	jobs   map[string]*entry
 	byRoot map[string][]*entry // the attempts at a message
 
+	storedBytes                      int64
 	active, pending                  int
 	succeeded, failed, failedOnQueue ordered
 	requeued, superseded             ordered
@@ -39,6 +40,7 @@ func (h *History) Put(record Record) {
 	}
 	added := &entry{Record: record}
 	h.jobs[record.Name] = added
+	h.storedBytes += record.StoredBytes
 	if record.Created.After(h.lastCreated) {
 		h.lastCreated = record.Created
 	}
@@ -56,6 +58,7 @@ func (h *History) Drop(name string) {
 		return
 	}
 	delete(h.jobs, name)
+	h.storedBytes -= gone.StoredBytes
 	h.unfile(gone)
 	root := gone.Lineage.Root
 	if root == "" {
@@ -112,6 +115,9 @@ func (h *History) Attempts(root string) iter.Seq[Record] {
 
 // Active is the number of active Jobs.
 func (h *History) Active() int { return h.active }
+
+// StoredBytes is how many bytes of the API server's storage all Jobs take.
+func (h *History) StoredBytes() int64 { return h.storedBytes }
 
 // Pending is the number of those that are pending.
 func (h *History) Pending() int { return h.pending }

@@ -117,7 +117,7 @@ func TestALineageIsAcceptedAsItWasSignedOnly(t *testing.T) {
 	}
 }
 
-// digestOf is what requeued messages bore in place of a signature before version 1.
+// digestOf is what requeued messages bore in place of a signature in version 0.1.0.
 func digestOf(body string, attributes queue.Attributes) string {
 	h := sha256.New()
 	writeField(h, []byte(body))

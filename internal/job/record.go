@@ -36,6 +36,8 @@ type Record struct {
 	// Receipt ties the Job to its message under OnJobSucceeded; it is zero under OnJobCreated. The rule is the Job's own: the
 	// binding may have changed to the other one since.
 	Receipt Receipt
+	// StoredBytes is how many bytes of the API server's storage the Job takes, with its Pod and its Secrets.
+	StoredBytes int64
 	// Grace is how long the Pods may go on after they were told to end.
 	Grace time.Duration
 	// Acknowledged reports whether the message of a succeeded Job with a Receipt is surely gone from the queue. Observe leaves it
@@ -56,14 +58,16 @@ type Record struct {
 // Observe makes the record of a Job. It is well served by a trimmed one.
 func Observe(job *batchv1.Job) Record {
 	record := Record{
-		Name:     job.Name,
-		UID:      job.UID,
-		State:    Active,
-		Files:    HasFiles(job),
-		Receipt:  RecordedReceipt(job),
-		Grace:    gracePeriod(job),
-		Deleting: job.DeletionTimestamp != nil,
-		Created:  job.CreationTimestamp.Time,
+		Name:    job.Name,
+		UID:     job.UID,
+		State:   Active,
+		Files:   HasFiles(job),
+		Receipt: RecordedReceipt(job),
+		Grace:   gracePeriod(job),
+
+		StoredBytes: storedBytes(job),
+		Deleting:    job.DeletionTimestamp != nil,
+		Created:     job.CreationTimestamp.Time,
 	}
 	record.Lineage, _ = RecordedLineage(job)
 	for _, c := range job.Status.Conditions {
@@ -118,7 +122,7 @@ func Owner(object metav1.Object) types.UID {
 
 // keptAnnotations are those that Observe reads.
 var keptAnnotations = []string{
-	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied,
+	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied, v1alpha1.AnnotationStoredBytes,
 	v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiptMessageID, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
 }
 

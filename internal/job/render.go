@@ -88,7 +88,15 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 	for i := range pod.Containers {
 		prepend(&pod.Containers[i], environment)
 	}
-	return job, checkBounds(job)
+	if err := checkBounds(job); err != nil {
+		return nil, err
+	}
+	inSecrets := 0
+	if HasFiles(job) {
+		inSecrets = message.Size()
+	}
+	annotateStoredBytes(job, inSecrets)
+	return job, nil
 }
 
 // instantiate makes a Job of the template, with the names and keys that it has whatever its message is.

@@ -41,6 +41,7 @@ func TestRender(t *testing.T) {
 	if want := map[string]string{
 		"note": "n", v1alpha1.AnnotationMessageID: message.ID, v1alpha1.AnnotationAttempt: "1",
 		v1alpha1.AnnotationGroupID: "g", v1alpha1.AnnotationAttributeTypes: `{"n":"Number"}`,
+		v1alpha1.AnnotationStoredBytes: job.Annotations[v1alpha1.AnnotationStoredBytes],
 	}; !maps.Equal(job.Annotations, want) {
 		t.Errorf("annotations %v, want %v", job.Annotations, want)
 	}
@@ -118,7 +119,7 @@ func TestAMessageChangesNothingButItsValues(t *testing.T) {
 		job.Name = ""
 		delete(job.Labels, v1alpha1.LabelMessage)
 		delete(job.Spec.Template.Labels, v1alpha1.LabelMessage)
-		for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationGroupID, v1alpha1.AnnotationAttributeTypes} {
+		for _, key := range []string{v1alpha1.AnnotationMessageID, v1alpha1.AnnotationGroupID, v1alpha1.AnnotationAttributeTypes, v1alpha1.AnnotationStoredBytes} {
 			delete(job.Annotations, key)
 		}
 		delete(job.Spec.Template.Annotations, v1alpha1.AnnotationBody)

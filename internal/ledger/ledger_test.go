@@ -34,6 +34,8 @@ func TestReserveStaysWithinEachLimit(t *testing.T) {
 		"running Jobs":           {[]job.Record{{Name: "a", State: job.Active}}, Limits{MaxActive: 10, MaxPending: 2, KeepFailed: 1000}, 2},
 		"below the failed limit": {[]job.Record{{Name: "a", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 10},
 		"at the failed limit":    {[]job.Record{{Name: "a", State: job.Failed}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 0},
+		"room for more bytes":    {[]job.Record{{Name: "a", State: job.Failed, StoredBytes: 99}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 1000, MaxStoredBytes: 100}, 10},
+		"no room for more bytes": {[]job.Record{{Name: "a", State: job.Failed, StoredBytes: 100}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 1000, MaxStoredBytes: 100}, 0},
 		"requeued Jobs":          {[]job.Record{{Name: "a", State: job.Failed, Requeued: true}, {Name: "b", State: job.Failed}}, Limits{MaxActive: 10, MaxPending: -1, KeepFailed: 2}, 10},
 	} {
 		t.Run(name, func(t *testing.T) {

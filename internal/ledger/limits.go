@@ -25,20 +25,28 @@ type Limits struct {
 	MaxPending int
 	// KeepSucceeded and KeepFailed are how many Jobs are kept that have finished so.
 	KeepSucceeded, KeepFailed int
+	// MaxStoredBytes is how many bytes of the API server's storage Jobs may take before no more are created, or 0 for no limit.
+	MaxStoredBytes int64
 	// failedPolicy is what happens at KeepFailed. Where it is empty, each failed Job goes by its own rule: those that kept their
 	// messages on the queue are deleted beyond it, the others, the only record of theirs, pause the binding at it.
 	failedPolicy v1alpha1.FailedJobsPolicy
 }
 
-// LimitsOf returns the limits of a spec.
-func LimitsOf(spec *v1alpha1.QueueBindingSpec) Limits {
+// LimitsOf returns the limits of a spec, and of the operator for each binding.
+func LimitsOf(spec *v1alpha1.QueueBindingSpec, maxStoredBytes int64) Limits {
 	return Limits{
-		MaxActive:     int(ptr.Deref(spec.Concurrency.MaxActiveJobs, defaultMaxActive)),
-		MaxPending:    int(ptr.Deref(spec.Concurrency.MaxPendingJobs, Unlimited)),
-		KeepSucceeded: int(ptr.Deref(spec.SuccessfulJobsHistoryLimit, defaultSuccessfulHistory)),
-		KeepFailed:    int(ptr.Deref(spec.FailedJobsHistoryLimit, defaultFailedHistory)),
-		failedPolicy:  spec.FailedJobsPolicy,
+		MaxStoredBytes: maxStoredBytes,
+		MaxActive:      int(ptr.Deref(spec.Concurrency.MaxActiveJobs, defaultMaxActive)),
+		MaxPending:     int(ptr.Deref(spec.Concurrency.MaxPendingJobs, Unlimited)),
+		KeepSucceeded:  int(ptr.Deref(spec.SuccessfulJobsHistoryLimit, defaultSuccessfulHistory)),
+		KeepFailed:     int(ptr.Deref(spec.FailedJobsHistoryLimit, defaultFailedHistory)),
+		failedPolicy:   spec.FailedJobsPolicy,
 	}
+}
+
+// StoredReached reports whether Jobs take so many bytes that no more are created.
+func (l Limits) StoredReached(jobs *job.History) bool {
+	return l.MaxStoredBytes > 0 && jobs.StoredBytes() >= l.MaxStoredBytes
 }
 
 // FailedReached reports whether failed Jobs keep the binding from receiving.

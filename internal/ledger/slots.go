@@ -43,7 +43,7 @@ func (l *Ledger) Reserve(want int, limits Limits) int {
 
 // free returns how many Jobs there is room for, which is negative where there are too many.
 func (l *Ledger) free(limits Limits) int {
-	if limits.FailedReached(l.jobs) {
+	if limits.FailedReached(l.jobs) || limits.StoredReached(l.jobs) {
 		return 0
 	}
 	reserved := l.slots.reserved()
@@ -59,7 +59,7 @@ func (l *Ledger) free(limits Limits) int {
 func (l *Ledger) Exceeds(limits Limits) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return limits.FailedReached(l.jobs) || l.jobs.Active()+l.slots.reserved() > limits.MaxActive
+	return limits.FailedReached(l.jobs) || limits.StoredReached(l.jobs) || l.jobs.Active()+l.slots.reserved() > limits.MaxActive
 }
 
 // Return gives back n slots for which there was no message.

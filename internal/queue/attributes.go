@@ -62,14 +62,17 @@ func (as Attributes) Texts() map[string]string {
 // Names are the names in order.
 func (as Attributes) Names() []string { return slices.Sorted(maps.Keys(as)) }
 
-// Size is how many bytes SQS counts for the message.
-func (m Outgoing) Size() int {
-	size := len(m.Body)
-	for name, a := range m.Attributes {
+// Size is how many bytes SQS counts for the attributes.
+func (as Attributes) Size() int {
+	size := 0
+	for name, a := range as {
 		size += len(name) + len(a.DataType) + len(a.StringValue) + len(a.BinaryValue)
 	}
 	return size
 }
+
+// Size is how many bytes SQS counts for the message.
+func (m Outgoing) Size() int { return len(m.Body) + m.Attributes.Size() }
 
 // Validate says why SQS would not take the message: an *Error of reason InvalidMessage, or nil.
 func (m Outgoing) Validate() error {

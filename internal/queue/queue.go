@@ -37,6 +37,9 @@ type Message struct {
 	ReceiveCount int
 }
 
+// Size is how many bytes SQS counts for the message: its body, and the names, types and values of its attributes.
+func (m *Message) Size() int { return len(m.Body) + m.Attributes.Size() }
+
 // Outgoing is a message to be sent.
 type Outgoing struct {
 	Body       string

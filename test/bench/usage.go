@@ -18,6 +18,7 @@ type usage map[string]time.Duration
 // ticks is in what /proc counts CPU time: hundredths of a second, on all that Go runs on.
 const tick = time.Second / 100
 
+// stat is what /proc tells of a process.
 type stat struct {
 	name   string
 	parent int
