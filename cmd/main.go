@@ -39,6 +39,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/lineagekey"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue/sqs"
 	"github.com/queuebinding/queuebinding/internal/requeue"
@@ -66,7 +67,8 @@ type options struct {
 	probeAddress   string
 	pprofAddress   string
 	leaderElect    bool
-	leaseNamespace string
+	// namespace is the operator's own: it holds its Lease and its Secrets.
+	namespace string
 	// selector is a label selector of bindings.
 	selector string
 	// maxStoredBytes is a quantity of bytes.
@@ -81,12 +83,11 @@ func main() {
 	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
-	flag.StringVar(&o.leaseNamespace, "leader-election-namespace", "", "Namespace of the Lease. Default: the operator's own; outside a cluster it has to be given.")
+	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, which holds its Lease and its Secrets.")
 	flag.StringVar(&o.selector, "binding-selector", "", "Label selector of the bindings to work on, such as team=a. Operators with different selectors, each with a Lease of its own, share out the bindings of a cluster. Default: all bindings.")
 	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
-	flag.StringVar(&o.apiserver.Namespace, "apiserver-namespace", ownNamespace(), "Namespace of the Secret that holds the certificate of the requeue subresource.")
 	flag.BoolVar(&o.apiserver.RegisterLocally, "apiserver-register-locally", false, "Outside the cluster, on the machine of its API server: register the requeue subresource with it, until the operator ends.")
 	logging := zap.Options{}
 	logging.BindFlags(flag.CommandLine)
@@ -124,10 +125,11 @@ func run(o options) error {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	if err := addController(mgr, recorder, selector, maxStoredBytes.Value()); err != nil {
+	if err := addController(mgr, recorder, o.namespace, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
 	if o.apiserver.BindAddress != "0" {
+		o.apiserver.Namespace = o.namespace
 		if err := apiserver.SetupWithManager(mgr, recorder, o.apiserver); err != nil {
 			return fmt.Errorf("set up the aggregated API: %w", err)
 		}
@@ -158,7 +160,7 @@ func newManager(config *rest.Config, o options, leaseName string) (ctrl.Manager,
 		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       o.leaseNamespace,
+		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // run ends with the manager, so that nobody works on without the Lease
 		GracefulShutdownTimeout:       new(shutdownTimeout),
 		Cache: cache.Options{
@@ -180,8 +182,12 @@ func ownNamespace() string {
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.Selector, maxStoredBytes int64) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
+	keeper := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), namespace, realClock, ctrl.Log.WithName("lineage-key"))
+	if err := mgr.Add(keeper); err != nil {
+		return fmt.Errorf("set up the key of lineages: %w", err)
+	}
 	ledgers := ledger.NewSet(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
 	enqueuer := &controller.Enqueuer{}
@@ -194,6 +200,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
+		Keys:     keeper.Keys,
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
@@ -205,7 +212,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		Recorder: recorder,
 		Registry: registry,
 		Ledgers:  ledgers,
-		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock},
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keeper.Keys},
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
@@ -213,7 +220,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, selector labels.
 		MaxStoredBytes: maxStoredBytes,
 		Enqueuer:       enqueuer,
 	}
-	if err := reconciler.SetupWithManager(mgr); err != nil {
+	if err := reconciler.SetupWithManager(keeper.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
 	return nil

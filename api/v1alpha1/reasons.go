@@ -82,6 +82,8 @@ const (
 	RejectedCreateFails = "CreateFails"
 	// RejectedNameTaken: a Job by the message's Job name exists and is not this message's.
 	RejectedNameTaken = "NameTaken"
+	// RejectedTooManyAttempts: the message has had all attempts that there are.
+	RejectedTooManyAttempts = "TooManyAttempts"
 )
 
 // Reasons why a Job is not requeued.

@@ -75,8 +75,11 @@ func TestHistory(t *testing.T) {
 		"its successor lets it go": {
 			[]record{aJob("a", job.Failed, 1, requeued), aJob("b", job.Active, 0, attempt("a", 2))}, "[]", "[]", "[a]", "[]",
 		},
-		"also where the crash came before the mark": {
-			[]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2, attempt("a", 2))}, "[b]", "[]", "[a]", "[]",
+		"not before it is marked as requeued, which the next try does": {
+			[]record{aJob("a", job.Failed, 1), aJob("b", job.Failed, 2, attempt("a", 2))}, "[a b]", "[]", "[]", "[]",
+		},
+		"nor one that is not tied to it": {
+			[]record{aJob("a", job.Failed, 1, untied), aJob("b", job.Failed, 2, attempt("a", 2))}, "[a b]", "[]", "[]", "[]",
 		},
 		"the successor of another message does not": {
 			[]record{aJob("a", job.Failed, 1, requeued), aJob("b", job.Active, 0, attempt("c", 2))}, "[]", "[a]", "[]", "[]",

@@ -88,6 +88,7 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	loop := newLoop(b.Context(), &Dependencies{
 		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32),
+		Keys: func() job.Keys { return testKeys },
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

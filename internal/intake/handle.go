@@ -30,6 +30,7 @@ type handler struct {
 	uid      types.UID
 	fifo     bool
 	settings *atomic.Pointer[Settings]
+	keys     func() job.Keys
 	clock    clock.PassiveClock
 	log      logr.Logger
 
@@ -85,17 +86,21 @@ func inGroups(messages []queue.Message, fifo bool) [][]*queue.Message {
 // handle finds the Job of a message, or makes it, and acknowledges the message as that Job's rule has it. next reports whether the
 // next message of its group may follow: not where this one goes back to the queue, or stays there until its Job has succeeded.
 func (h *handler) handle(message *queue.Message) (next bool) {
-	lineage := job.LineageOf(message)
+	lineage := h.keys().Lineage(h.settings.Load().Binding.Spec.Queue.URL, message)
 	for {
 		record, found, err := h.find(message, lineage)
 		if !found {
 			record, err = h.create(message, lineage)
 		}
-		if err == nil && record.IsFailedAttempt() {
-			lineage = record.Lineage.Next() // that attempt is over, and the message is for the next; its slot is still reserved
-			continue
+		over := err == nil && record.IsFailedAttempt()
+		if over {
+			// The message is for the attempt after it, a later one each time, so that the search ends. Its slot is still reserved.
+			lineage.Attempt = max(lineage.Attempt, record.Lineage.Attempt)
+			if lineage, err = lineage.Next(); err == nil {
+				continue
+			}
 		}
-		if found {
+		if found || over {
 			h.ledger.Return(1) // the Job that was found has a slot, if it needs one
 		}
 		if err != nil {

@@ -26,6 +26,9 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
 
+// testKeys verify lineages.
+var testKeys = job.Keys{Current: []byte("the key that only operators have")}
+
 // bench runs one loop against an API server whose faults the test chooses.
 type bench struct {
 	t       *testing.T
@@ -90,7 +93,7 @@ func (b *bench) start(from queue.Queue) {
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewRecorder(clientevents.NewFakeRecorder(1000)), Ledgers: b.ledgers,
-		Clock: b.clock, Limiter: creator.NewLimiter(32),
+		Clock: b.clock, Limiter: creator.NewLimiter(32), Keys: func() job.Keys { return testKeys },
 	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {

@@ -58,6 +58,8 @@ type Dependencies struct {
 	Clock    clock.WithDelayedExecution
 	// Limiter bounds the objects that are created at a time, over all bindings.
 	Limiter *creator.Limiter
+	// Keys returns the keys by which lineages are verified.
+	Keys func() job.Keys
 }
 
 // Loop receives the messages of one binding's queue, has them handled, and ends when it is stopped.
@@ -136,7 +138,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		l.inFlight.Return(receiptHandle, 0)
 	})
 	l.handler = &handler{
-		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, clock: deps.Clock, log: log,
+		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, keys: deps.Keys, clock: deps.Clock, log: log,
 		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
 		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
 	}

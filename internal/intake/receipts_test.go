@@ -518,8 +518,11 @@ func TestTwoMessagesOfOneAttemptWaitForOneJob(t *testing.T) {
 	for end, want := range map[batchv1.JobConditionType]int{batchv1.JobComplete: 0, batchv1.JobFailed: 2} {
 		t.Run(string(end), func(t *testing.T) {
 			run(t, onJobSucceeded, func(b *bench) {
-				b.queue.PutMessage(queue.Message{ID: "first", Body: "a"})
-				b.queue.PutMessage(queue.Message{ID: "second", Body: "a", Attributes: tied(b, job.Lineage{Root: "first", Attempt: 1}, "a")})
+				for _, id := range []string{"first", "second"} {
+					message := b.signed("a", job.Lineage{Root: "root", Attempt: 2})
+					message.ID = id
+					b.queue.PutMessage(message)
+				}
 				time.Sleep(3 * time.Hour)
 				names, most := b.jobs()
 				if _, receives := b.queue.Left(); len(names) != 1 || most != 1 || receives > 2 {
@@ -539,11 +542,6 @@ func TestTwoMessagesOfOneAttemptWaitForOneJob(t *testing.T) {
 			})
 		})
 	}
-}
-
-// tied are the attributes of a message that is for an attempt at another one.
-func tied(_ *bench, lineage job.Lineage, body string) queue.Attributes {
-	return queue.Attributes{v1alpha1.AttributeLineage: lineage.Attribute(body, nil)}
 }
 
 // A Job that is deleted at the moment at which a message of its is adopted answers for none: the message must come back.

@@ -131,7 +131,7 @@ func TestADamagedSecretIsTold(t *testing.T) {
 		"not JSON":  {{Data: map[string][]byte{bodyKey: []byte("x"), attributesKey: []byte("{")}}},
 		"no values": {{}},
 	} {
-		if _, _, err := NextAttempt(job, secrets, false); err == nil {
+		if _, _, err := NextAttempt(testKeys, "https://a.queue/", job, secrets, false); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

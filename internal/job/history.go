@@ -148,7 +148,8 @@ func (h *History) listFor(e *entry) *ordered {
 		return nil
 	case e.State == Succeeded:
 		return &h.succeeded
-	case !e.MessageOnQueue() && h.isFollowed(e):
+	case e.Requeued && !e.MessageOnQueue() && h.isFollowed(e):
+		// A successor alone is not enough: a failure that nobody asked to have tried again is not forgotten.
 		return &h.superseded
 	case e.Requeued:
 		return &h.requeued

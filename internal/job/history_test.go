@@ -81,7 +81,7 @@ func afresh(there map[string]Record) string {
 			}
 		case r.State == Succeeded:
 			succeeded = append(succeeded, &r)
-		case !r.MessageOnQueue() && r.Lineage.Root != "" && newest[r.Lineage.Root] > r.Lineage.Attempt:
+		case r.Requeued && !r.MessageOnQueue() && r.Lineage.Root != "" && newest[r.Lineage.Root] > r.Lineage.Attempt:
 			superseded = append(superseded, &r)
 		case r.Requeued:
 			requeued = append(requeued, &r)

@@ -4,16 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"hash"
 	"strconv"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
 // Lineage says which attempt at which message a Job or a message is. A message and attempt have one Job.
@@ -24,50 +20,28 @@ type Lineage struct {
 	Attempt int
 }
 
+// MaxAttempts bounds the attempts at a message. SQS counts at most 1,000 receives before it moves a message to its dead-letter
+// queue, and a requeue takes a Job that failed: one a minute comes to two years. Whoever may edit Jobs can write any number on
+// them, and what counts up from there must come to an end.
+const MaxAttempts = 1_000_000
+
 const (
 	// nameSuffixLength is the number of base32 characters in a Job's name: 60 bits, so that a binding with a million
 	// Jobs has a chance of one in two million of ever seeing a collision. A collision is found and loses nothing.
 	nameSuffixLength = 12
 	// maxRootLength bounds what a lineage attribute may bring along. SQS's message IDs have 36 characters.
 	maxRootLength = 128
-	// digestLength is the number of hexadecimal characters of a digest.
-	digestLength = 32
 )
 
 // lowerBase32 has only characters that a DNS label may have.
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// LineageOf is the lineage that a received message carries, or the first attempt at the message itself.
-func LineageOf(message *queue.Message) Lineage {
-	own := Lineage{Root: message.ID, Attempt: 1}
-	attribute, ok := message.Attributes[v1alpha1.AttributeLineage]
-	if !ok {
-		return own
+// Next is the lineage of the next attempt. After MaxAttempts there is none: the error is a *RejectionError.
+func (l Lineage) Next() (Lineage, error) {
+	if l.Attempt >= MaxAttempts {
+		return Lineage{}, rejectf(v1alpha1.RejectedTooManyAttempts, "the message has had %d attempts, and there are no more", MaxAttempts)
 	}
-	parts := strings.Split(attribute.StringValue, "/")
-	if len(parts) != 3 {
-		return own
-	}
-	attempt, err := strconv.Atoi(parts[1])
-	if err != nil || attempt < 1 || parts[0] == "" || len(parts[0]) > maxRootLength {
-		return own
-	}
-	// A worker may copy the attributes of its message to messages of its own. Those are new messages.
-	if parts[2] != digest(message.Body, message.Attributes) {
-		return own
-	}
-	return Lineage{Root: parts[0], Attempt: attempt}
-}
-
-// Next is the lineage of the next attempt.
-func (l Lineage) Next() Lineage { return Lineage{Root: l.Root, Attempt: l.Attempt + 1} }
-
-// Attribute is the message attribute that carries the lineage with a message of this body and these attributes.
-func (l Lineage) Attribute(body string, attributes queue.Attributes) queue.Attribute {
-	return queue.Attribute{
-		DataType:    "String",
-		StringValue: fmt.Sprintf("%s/%d/%s", l.Root, l.Attempt, digest(body, attributes)),
-	}
+	return Lineage{Root: l.Root, Attempt: l.Attempt + 1}, nil
 }
 
 // JobName is the name of the one Job of this lineage, at most 63 characters for a valid binding name.
@@ -83,23 +57,6 @@ func (l Lineage) JobName(bindingName string, bindingUID types.UID) string {
 func (l Lineage) MessageLabel() string {
 	sum := sha256.Sum256([]byte(l.Root))
 	return lowerBase32.EncodeToString(sum[:])[:2*nameSuffixLength]
-}
-
-// digest sums up a message's body and attributes, the lineage aside.
-func digest(body string, attributes queue.Attributes) string {
-	h := sha256.New()
-	writeField(h, []byte(body))
-	for _, name := range attributes.Names() {
-		if name == v1alpha1.AttributeLineage {
-			continue
-		}
-		a := attributes[name]
-		writeField(h, []byte(name))
-		writeField(h, []byte(a.DataType))
-		writeField(h, []byte(a.StringValue))
-		writeField(h, a.BinaryValue)
-	}
-	return hex.EncodeToString(h.Sum(nil))[:digestLength]
 }
 
 // writeField writes the length first, so that no two lists of fields give the same bytes.

@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -91,7 +92,7 @@ func messageInAnnotations(job *batchv1.Job) (queue.Outgoing, error) {
 
 // NextAttempt is the message that becomes the next attempt at a failed Job's message. withLineage is false where the
 // message has no room for one more attribute: it then starts a lineage of its own, and being sent twice makes two Jobs.
-func NextAttempt(job *batchv1.Job, secrets []corev1.Secret, fifo bool) (message queue.Outgoing, withLineage bool, err error) {
+func NextAttempt(keys Keys, queueURL string, job *batchv1.Job, secrets []corev1.Secret, fifo bool) (message queue.Outgoing, withLineage bool, err error) {
 	lineage, ok := RecordedLineage(job)
 	if !ok {
 		return queue.Outgoing{}, false, fmt.Errorf("annotations %s and %s do not say which message the Job is of", v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt)
@@ -100,14 +101,23 @@ func NextAttempt(job *batchv1.Job, secrets []corev1.Secret, fifo bool) (message 
 	if err != nil {
 		return queue.Outgoing{}, false, err
 	}
-	next := lineage.Next()
+	next, err := lineage.Next()
+	if err != nil {
+		return queue.Outgoing{}, false, err
+	}
+	signed := keys.sign(queueURL, next, message.Body, message.Attributes)
+	if signed == "" {
+		return queue.Outgoing{}, false, errors.New("there is no key to sign the lineage with")
+	}
 	if fifo {
-		// SQS drops a message whose deduplication ID it saw in the last five minutes: each attempt needs its own.
-		message.DeduplicationID = fmt.Sprintf("%s/%d", next.Root, next.Attempt)
+		// SQS drops a message whose deduplication ID it saw in the last five minutes. Each attempt needs its own, and one that
+		// nobody could have used before.
+		message.DeduplicationID = signed
 	}
 	tied := message
-	tied.Attributes = queue.Attributes{v1alpha1.AttributeLineage: next.Attribute(message.Body, message.Attributes)}
+	tied.Attributes = queue.Attributes{}
 	maps.Copy(tied.Attributes, message.Attributes)
+	tied.Attributes[v1alpha1.AttributeLineage] = attributeOf(next, signed)
 	if tied.Validate() == nil {
 		return tied, true, nil
 	}
@@ -118,7 +128,7 @@ func NextAttempt(job *batchv1.Job, secrets []corev1.Secret, fifo bool) (message 
 func RecordedLineage(job *batchv1.Job) (Lineage, bool) {
 	root := job.Annotations[v1alpha1.AnnotationMessageID]
 	attempt, err := strconv.Atoi(job.Annotations[v1alpha1.AnnotationAttempt])
-	if root == "" || err != nil || attempt < 1 {
+	if root == "" || err != nil || attempt < 1 || attempt > MaxAttempts {
 		return Lineage{}, false
 	}
 	return Lineage{Root: root, Attempt: attempt}, true

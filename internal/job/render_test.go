@@ -35,7 +35,7 @@ func TestRender(t *testing.T) {
 	if Owner(job) != binding.UID {
 		t.Errorf("owner %q, want %q", Owner(job), binding.UID)
 	}
-	if want := map[string]string{"team": "net", v1alpha1.LabelBinding: "pings", v1alpha1.LabelMessage: LineageOf(message).MessageLabel()}; !maps.Equal(job.Labels, want) {
+	if want := map[string]string{"team": "net", v1alpha1.LabelBinding: "pings", v1alpha1.LabelMessage: Lineage{Root: message.ID}.MessageLabel()}; !maps.Equal(job.Labels, want) {
 		t.Errorf("labels %v, want %v", job.Labels, want)
 	}
 	if want := map[string]string{
@@ -169,12 +169,12 @@ func messageOfIsTheMessage(t *testing.T) func(*rapid.T) {
 		if got.Body != message.Body || got.GroupID != message.GroupID || !equality.Semantic.DeepEqual(got.Attributes, message.Attributes) {
 			rt.Fatalf("got %+v, want %+v", got, message)
 		}
-		next, tied, err := NextAttempt(job, nil, true)
+		next, tied, err := NextAttempt(testKeys, aBinding().Spec.Queue.URL, job, nil, true)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		lineage := LineageOf(&queue.Message{ID: "the message sent again", Body: next.Body, Attributes: next.Attributes})
-		if want := LineageOf(message).Next(); tied && lineage != want {
+		lineage := testKeys.Lineage(aBinding().Spec.Queue.URL, &queue.Message{ID: "the message sent again", Body: next.Body, Attributes: next.Attributes})
+		if want := (Lineage{Root: message.ID, Attempt: 2}); tied && lineage != want {
 			rt.Fatalf("lineage %+v, want %+v", lineage, want)
 		}
 		if tied == (len(message.Attributes) == queue.MaxAttributes) {
@@ -209,19 +209,19 @@ func drawMessage(rt *rapid.T) *queue.Message {
 
 func TestARequeueOnFIFOIsNotTakenForADuplicate(t *testing.T) {
 	job := rendered(t, aBinding(), aMessage("x"))
-	first, _, err := NextAttempt(job, nil, true)
+	first, _, err := NextAttempt(testKeys, aBinding().Spec.Queue.URL, job, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	job.Annotations[v1alpha1.AnnotationAttempt] = "2"
-	second, _, err := NextAttempt(job, nil, true)
+	second, _, err := NextAttempt(testKeys, aBinding().Spec.Queue.URL, job, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.DeduplicationID == second.DeduplicationID || first.DeduplicationID == "" {
 		t.Errorf("deduplication IDs %q and %q", first.DeduplicationID, second.DeduplicationID)
 	}
-	if standard, _, _ := NextAttempt(job, nil, false); standard.DeduplicationID != "" {
+	if standard, _, _ := NextAttempt(testKeys, aBinding().Spec.Queue.URL, job, nil, false); standard.DeduplicationID != "" {
 		t.Errorf("a standard queue refuses the deduplication ID %q", standard.DeduplicationID)
 	}
 }

@@ -37,6 +37,8 @@ type Executor struct {
 	// Client marks Jobs.
 	Client client.Client
 	Clock  clock.PassiveClock
+	// Keys returns the keys by which lineages are signed.
+	Keys func() job.Keys
 }
 
 // Outcome is what was done of an intent.
@@ -213,7 +215,7 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 	if err != nil {
 		return x.giveUp(err)
 	}
-	message, tied, err := job.NextAttempt(failed, secrets, x.fifo)
+	message, tied, err := job.NextAttempt(x.Keys(), x.binding.Spec.Queue.URL, failed, secrets, x.fifo)
 	if err != nil {
 		x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
 		return nil

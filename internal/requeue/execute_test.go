@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -32,6 +36,7 @@ type sink struct {
 
 	mu       sync.Mutex
 	sent     []string
+	messages []queue.Outgoing
 	redrives int
 }
 
@@ -48,9 +53,12 @@ func (s *sink) Send(_ context.Context, message queue.Outgoing) error {
 	if message.Body == s.failAt {
 		return queue.Errorf(queue.Unreachable, "the connection broke")
 	}
-	s.sent = append(s.sent, message.Body)
+	s.sent, s.messages = append(s.sent, message.Body), append(s.messages, message)
 	return nil
 }
+
+// testKeys sign lineages.
+var testKeys = job.Keys{Current: []byte("the key that only operators have")}
 
 // noon is when Jobs fail, unless a test says otherwise.
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -99,15 +107,23 @@ func execute(t *testing.T, to *sink, intent Intent, objects ...client.Object) (O
 
 func executeFor(t *testing.T, binding *v1alpha1.QueueBinding, to *sink, intent Intent, objects ...client.Object) (Outcome, client.Client, error) {
 	t.Helper()
+	c := newClient(t, objects...)
+	outcome, err := newExecutor(c).Do(t.Context(), binding, to, intent)
+	slices.Sort(to.sent)
+	return outcome, c, err
+}
+
+func newExecutor(c client.Client) *Executor {
+	return &Executor{Reader: c, Client: c, Clock: clock.RealClock{}, Keys: func() job.Keys { return testKeys }}
+}
+
+func newClient(t *testing.T, objects ...client.Object) client.WithWatch {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(batchv1.AddToScheme(scheme), corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
-	executor := &Executor{Reader: c, Client: c, Clock: clock.RealClock{}}
-	outcome, err := executor.Do(t.Context(), binding, to, intent)
-	slices.Sort(to.sent)
-	return outcome, c, err
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 }
 
 // `all` is what had failed by its time and is not on its way already: one that is tried again must not take in its own
@@ -147,6 +163,61 @@ func TestANameSendsAgain(t *testing.T) {
 	}
 	if kept.Annotations[v1alpha1.AnnotationRequeuedAt] == "" {
 		t.Error("the failed Job is not marked")
+	}
+}
+
+// A message was sent, and the mark on its Job lost: the next try sends it again, as the same attempt, and marks the Job, which
+// its successor then supersedes.
+func TestALostMarkIsMadeUpFor(t *testing.T) {
+	lost := errors.New("the connection broke")
+	for name, intent := range map[string]Intent{"by name": Named("failed"), "all": {All: true, Before: noon}} {
+		t.Run(name, func(t *testing.T) {
+			to := &sink{}
+			c := interceptor.NewClient(newClient(t, aFailed("failed")), interceptor.Funcs{
+				Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+					if len(to.sent) == 1 {
+						return lost
+					}
+					return c.Patch(ctx, object, patch, options...)
+				},
+			})
+			executor := newExecutor(c)
+			outcome, err := executor.Do(t.Context(), aBinding(), to, intent)
+			if !errors.Is(err, lost) || !outcome.Done.IsEmpty() || len(outcome.Requeued) != 0 {
+				t.Fatalf("got %+v and %v, want nothing done", outcome, err)
+			}
+			if outcome, err = executor.Do(t.Context(), aBinding(), to, intent); err != nil || len(outcome.Requeued) != 1 {
+				t.Fatalf("the next try: %+v and %v", outcome, err)
+			}
+			if len(to.messages) != 2 || !reflect.DeepEqual(to.messages[0], to.messages[1]) {
+				t.Errorf("sent %+v, want the same twice", to.messages)
+			}
+			lineage := testKeys.Lineage(aBinding().Spec.Queue.URL, &queue.Message{ID: "sent", Body: to.messages[1].Body, Attributes: to.messages[1].Attributes})
+			if want := (job.Lineage{Root: "failed", Attempt: 2}); lineage != want {
+				t.Errorf("sent as %+v, want %+v", lineage, want)
+			}
+			marked := &batchv1.Job{}
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: "batch", Name: "failed"}, marked); err != nil {
+				t.Fatal(err)
+			}
+			jobs := job.NewHistory()
+			jobs.Put(job.Observe(marked))
+			jobs.Put(job.Record{Name: "successor", State: job.Active, Lineage: lineage})
+			if got := jobs.Superseded(); len(got) != 1 || got[0].Name != "failed" {
+				t.Errorf("superseded are %v, want the failed Job", got)
+			}
+		})
+	}
+}
+
+// Who may edit a Job may write any attempt on it.
+func TestAfterTheLastAttemptNothingIsSent(t *testing.T) {
+	to := &sink{}
+	outcome, _, err := execute(t, to, Named("last", "beyond"),
+		aFailed("last", func(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationAttempt] = strconv.Itoa(job.MaxAttempts) }),
+		aFailed("beyond", func(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationAttempt] = strconv.Itoa(math.MaxInt) }))
+	if err != nil || len(to.sent) != 0 || len(outcome.Refused) != 2 || outcome.Refused[0].Reason != v1alpha1.RefusedNotSendable {
+		t.Errorf("sent %v, refused %+v, %v", to.sent, outcome.Refused, err)
 	}
 }
 

@@ -94,7 +94,7 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 	})
 
 	It("the operator, the annotation and the plugin work", func(ctx SpecContext) {
-		operator = start(limited)
+		operator = start(limited, "--namespace="+system)
 		w := newWorkspace(ctx)
 		jobs := w.fail(ctx, 2)
 		Eventually(func() string { return w.plugin(ctx, "requeue", "pings", "--all", "--dry-run").err }).Should(ContainSubstring("does not serve the requeue subresource"))

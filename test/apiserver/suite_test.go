@@ -122,7 +122,7 @@ func serviceAccount(ctx context.Context) string {
 // startInstalled starts the operator as the installation does.
 func startInstalled() *process.Process {
 	GinkgoHelper()
-	return start(limited, "--apiserver-namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
+	return start(limited, "--namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
 }
 
 func freePort() int {

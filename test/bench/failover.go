@@ -35,7 +35,7 @@ func measureFailover(ctx context.Context, s *suite, r *report) error {
 	}()
 	replica := func() error {
 		name := fmt.Sprintf("operator-replica-%d", len(replicas))
-		started, err := s.startOperator(ctx, name, s.DirectEndpoints(name), "--leader-elect", "--leader-election-namespace=default")
+		started, err := s.startOperator(ctx, name, s.DirectEndpoints(name), "--leader-elect", "--namespace=default")
 		if err == nil {
 			replicas = append(replicas, started)
 		}

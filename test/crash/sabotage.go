@@ -13,6 +13,7 @@ type Sabotage struct {
 
 const (
 	creatorFile = "internal/creator/creator.go"
+	keysFile    = "internal/job/keys.go"
 	loopFile    = "internal/intake/loop.go"
 	lineageFile = "internal/job/lineage.go"
 	slotsFile   = "internal/ledger/slots.go"
@@ -39,6 +40,16 @@ var Sabotages = []Sabotage{
 			{File: lineageFile, Old: "	h := sha256.New()\n	writeField(h, []byte(bindingUID))\n", New: "	h := sha256.New()\n	writeField(h, []byte(rand.Text()))\n	writeField(h, []byte(bindingUID))\n"},
 			{File: lineageFile, Old: "	\"crypto/sha256\"\n", New: "	\"crypto/rand\"\n	\"crypto/sha256\"\n"},
 		},
+	},
+	{
+		Name:     "lineages-not-verified",
+		Scenario: "forged lineage",
+		Finds:    lost,
+		Edits: []rig.Edit{{
+			File: keysFile,
+			Old:  "len(key) > 0 && hmac.Equal(",
+			New:  "len(key) > 0 || hmac.Equal(",
+		}},
 	},
 	{
 		Name:     "job-before-its-secret",

@@ -57,6 +57,17 @@ var Scenarios = []*Scenario{
 		Violations: once(2),
 	},
 	{
+		// Each of the forger's messages has a first attempt of its own, and the failed Job stays.
+		Name: "forged lineage", Limit: 2,
+		Bodies: bodies(1, "no.invalid"),
+		Prepare: func(ctx context.Context, c *Case) error {
+			return rig.Await(ctx, "a failed Job", func() string { return unsettled(ctx, c, 0, 1) })
+		},
+		Act:        forge,
+		Missing:    settled(5, 1),
+		Violations: once(1),
+	},
+	{
 		Name: "File delivery", Limit: 1, Files: true,
 		Bodies:  append(bodies(1, "127.0.0.1"), bodies(1, "no.invalid")...),
 		Missing: settled(1, 1),

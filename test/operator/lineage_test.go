@@ -11,6 +11,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -116,33 +118,36 @@ var _ = Describe("The lineage", func() {
 
 	It("is recognized in a Job that a user relabelled", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
-		w.binding(ctx, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(2)) })
-		operator.Kill()
-		w.send(ctx, "x")
-		// As if the operator had died between create and delete, and a user had taken the label off since.
-		operator = startOperator()
-		Eventually(w.jobs).WithArguments(ctx).Should(HaveLen(1))
+		binding := w.binding(ctx, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(2)) })
+		w.send(ctx, "x.invalid")
+		Eventually(status(ctx, binding)).Should(counts(0, 0, 1, 0))
+		annotate(ctx, binding, "all")
+		Eventually(attempts).WithArguments(ctx, w).Should(ConsistOf("2"))
 		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
+		Eventually(status(ctx, binding)).Should(counts(0, 0, 1, 0))
+		// As if the operator had died between create and delete, and a user had taken the label off since.
 		operator.Kill()
-		job := w.jobs(ctx)[0]
-		job.Labels = nil
-		Expect(k8s.Update(ctx, &job)).To(Succeed())
+		made := w.jobs(ctx)[0]
+		made.Labels = nil
+		Expect(k8s.Update(ctx, &made)).To(Succeed())
 		operator = startOperator()
-		w.queue.send(ctx, job.Spec.Template.Annotations[v1alpha1.AnnotationBody], func(in *sqs.SendMessageInput) {
-			in.MessageAttributes = map[string]types.MessageAttributeValue{v1alpha1.AttributeLineage: text(lineageOf(&job))}
+		w.queue.send(ctx, made.Spec.Template.Annotations[v1alpha1.AnnotationBody], func(in *sqs.SendMessageInput) {
+			in.MessageAttributes = map[string]types.MessageAttributeValue{v1alpha1.AttributeLineage: text(lineageOf(ctx, w, &made))}
 		})
-		Eventually(w.queue.numbers(ctx)).Should(Equal([]string{"0", "0"}))
+		Eventually(w.queue.numbers(ctx)).Should(Equal(empty))
 		Consistently(w.jobs).WithArguments(ctx).Should(HaveLen(1))
 	})
 })
 
-// lineageOf is the lineage attribute that a message of the same attempt as a Job's would carry, for a message without
-// other attributes.
-func lineageOf(made *batchv1.Job) string {
+// lineageOf is the lineage attribute that the operator gave the message of a Job, which has no other attributes.
+func lineageOf(ctx SpecContext, w *workspace, made *batchv1.Job) string {
 	GinkgoHelper()
 	lineage, ok := job.RecordedLineage(made)
 	Expect(ok).To(BeTrue())
-	return lineage.Attribute(made.Spec.Template.Annotations[v1alpha1.AnnotationBody], nil).StringValue
+	secret := &corev1.Secret{}
+	Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "default", Name: "queuebinding-lineage"}, secret)).To(Succeed())
+	keys := job.Keys{Current: secret.Data["key"]}
+	return keys.Attribute(w.queue.url, lineage, made.Spec.Template.Annotations[v1alpha1.AnnotationBody], nil).StringValue
 }
 
 // marked is how many Jobs are marked as requeued.

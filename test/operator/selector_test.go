@@ -16,7 +16,7 @@ var _ = Describe("Several operators", func() {
 		operator.Kill()
 		var a, b *process.Process
 		begin := func(selector string) *process.Process {
-			return startOperator("--binding-selector="+selector, "--leader-elect", "--leader-election-namespace=default")
+			return startOperator("--binding-selector="+selector, "--leader-elect", "--namespace=default")
 		}
 		a, b = begin("operator=a"), begin("operator=b")
 		DeferCleanup(func() {

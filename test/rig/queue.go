@@ -52,7 +52,15 @@ func (q *Queue) isFIFO() bool { return strings.HasSuffix(q.Name, ".fifo") }
 
 // Send sends a message and returns its ID. On a FIFO queue all are of one group.
 func (q *Queue) Send(ctx context.Context, body string) (string, error) {
-	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body}
+	return q.SendWith(ctx, body, nil)
+}
+
+// SendWith sends a message with attributes, which are strings.
+func (q *Queue) SendWith(ctx context.Context, body string, attributes map[string]string) (string, error) {
+	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body, MessageAttributes: map[string]types.MessageAttributeValue{}}
+	for name, value := range attributes {
+		input.MessageAttributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
+	}
 	if q.isFIFO() {
 		input.MessageGroupId = aws.String("group")
 	}

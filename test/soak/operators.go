@@ -62,7 +62,7 @@ func (o *operators) keep(name string, endpoints *rig.Endpoints) {
 			o.mu.Unlock()
 			return
 		}
-		operator, err := o.cluster.StartOperator(o.program, endpoints, "--leader-elect", "--leader-election-namespace=default")
+		operator, err := o.cluster.StartOperator(o.program, endpoints, "--leader-elect", "--namespace=default")
 		if err == nil {
 			o.running[name] = operator
 		}
