@@ -169,6 +169,9 @@ func startOperator(config *rest.Config, scheme *runtime.Scheme) {
 	})
 }
 
+// keys sign lineages.
+func keys() job.Keys { return job.Keys{Current: []byte("0123456789abcdef0123456789abcdef")} }
+
 // addController wires reconciler and intake together as cmd/main.go does, with queues in memory.
 func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 	ledgers := ledger.NewSet(clock.RealClock{})
@@ -182,6 +185,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 		Metrics:  counters,
 		Clock:    clock.RealClock{},
 		Limiter:  creator.NewLimiter(32),
+		Keys:     keys,
 	}, queues, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return err
@@ -192,7 +196,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 		Recorder: recorder,
 		Registry: registry,
 		Ledgers:  ledgers,
-		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: clock.RealClock{}},
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: clock.RealClock{}, Keys: keys},
 		Metrics:  counters,
 		Clock:    clock.RealClock{},
 		Enqueuer: enqueuer,
