@@ -16,26 +16,26 @@ import (
 )
 
 const (
-	// localService is the name of the Service that leads to this machine.
+	// localService is the name of the Service that points to this machine.
 	localService = "queuebinding-apiserver-local"
 	// labelLocal marks what a registration made, so that a crash's leftovers are known from an installation.
 	labelLocal = "subresources.queuebinding.dev/local"
-	// unregisterTimeout bounds how long taking the registration back may hold up the end of the process.
+	// unregisterTimeout bounds how long removing the registration may delay the end of the process.
 	unregisterTimeout = 10 * time.Second
 )
 
-// registration leads the cluster's API server to a process outside the cluster, on the API server's machine. It is taken
-// back at the end: an APIService that nobody answers for keeps every namespace of the cluster from being deleted.
+// registration registers with the cluster's API server a process outside the cluster, on the same machine. It is removed
+// at the end: an APIService that nobody answers for keeps every namespace of the cluster from being deleted.
 type registration struct {
 	client    client.Client
 	namespace string
 	port      int
 }
 
-// Start registers, waits for the context to end, and takes the registration back. It implements manager.Runnable.
+// Start registers, waits for the context to end, and removes the registration. It implements manager.Runnable.
 func (r *registration) Start(ctx context.Context) error {
 	if err := r.register(ctx); err != nil {
-		return ignoreEnd(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	<-ctx.Done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
@@ -50,24 +50,25 @@ func (r *registration) register(ctx context.Context) error {
 		service.Spec.Type, service.Spec.ExternalName = corev1.ServiceTypeExternalName, "localhost"
 		return nil
 	}); err != nil {
-		return fmt.Errorf("make Service %s: %w", localService, err)
+		return fmt.Errorf("create Service %s: %w", localService, err)
 	}
-	registered := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: serviceName}}
-	if _, err := controllerutil.CreateOrUpdate(ctx, r.client, registered, func() error {
-		if registered.UID != "" && registered.Labels[labelLocal] == "" {
-			return errors.New("the cluster has one of an installation; run without registering, or take that one away first")
+	apiService := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: apiServiceName}}
+	if _, err := controllerutil.CreateOrUpdate(ctx, r.client, apiService, func() error {
+		if apiService.UID != "" && apiService.Labels[labelLocal] == "" {
+			return errors.New("the cluster has one of an installation; run without registering, or delete that one first")
 		}
-		mark(registered)
-		registered.Spec.Group, registered.Spec.Version = subresources.GroupVersion.Group, subresources.GroupVersion.Version
-		registered.Spec.GroupPriorityMinimum, registered.Spec.VersionPriority = 100, 100
-		registered.Spec.Service = &apiregistrationv1.ServiceReference{Namespace: r.namespace, Name: localService, Port: new(int32(r.port))}
+		mark(apiService)
+		apiService.Spec.Group, apiService.Spec.Version = subresources.GroupVersion.Group, subresources.GroupVersion.Version
+		apiService.Spec.GroupPriorityMinimum, apiService.Spec.VersionPriority = 100, 100
+		apiService.Spec.Service = &apiregistrationv1.ServiceReference{Namespace: r.namespace, Name: localService, Port: new(int32(r.port))}
 		return nil
 	}); err != nil {
-		return fmt.Errorf("make APIService %s: %w", serviceName, err)
+		return fmt.Errorf("create APIService %s: %w", apiServiceName, err)
 	}
 	return nil
 }
 
+// mark labels what a registration created.
 func mark(object client.Object) {
 	labels := object.GetLabels()
 	if labels == nil {
@@ -81,12 +82,12 @@ func mark(object client.Object) {
 func (r *registration) unregister(ctx context.Context) error {
 	var errs []error
 	for _, object := range []client.Object{
-		&apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: serviceName}},
+		&apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: apiServiceName}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: localService}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: SecretName}},
 	} {
 		if err := r.client.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
-			errs = append(errs, fmt.Errorf("take back the registration of the aggregated API: %w", err))
+			errs = append(errs, fmt.Errorf("remove the registration of the aggregated API: %w", err))
 		}
 	}
 	return errors.Join(errs...)

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,39 +22,34 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientrest "k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/keymutex"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 	definitions "github.com/queuebinding/queuebinding/internal/apiserver/openapi"
 	"github.com/queuebinding/queuebinding/internal/events"
+	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
-const (
-	// requestTimeout is how long a request may take. The operator ends within 45 s, so this must be less.
-	requestTimeout = 30 * time.Second
-	// maxBodyBytes bounds a request's body: a thousand names of the greatest length are a quarter of this.
-	maxBodyBytes = 1 << 20
-)
-
-// Options say how to serve.
+// Options are how to serve.
 type Options struct {
-	// BindAddress is what to listen at, such as ":6443".
+	// BindAddress is the address to listen at, such as ":6443".
 	BindAddress string
 	// Namespace holds the Secret with the certificate.
 	Namespace string
-	// RegisterLocally leads the cluster's API server to this process, which runs outside the cluster on the same machine.
-	// It is undone when the manager stops.
+	// RegisterLocally registers this process, which runs outside the cluster, with an API server on the same machine. The
+	// registration is removed when the manager stops.
 	RegisterLocally bool
 }
 
-// SetupWithManager adds the aggregated API to a manager, and what keeps its certificate.
+// SetupWithManager adds the aggregated API to a manager, and the controller that rotates its certificate.
 func SetupWithManager(mgr ctrl.Manager, recorder *events.Recorder, options Options) error {
 	listener, err := net.Listen("tcp", options.BindAddress)
 	if err != nil {
 		return fmt.Errorf("listen for the aggregated API: %w", err)
 	}
-	certificates, err := newCertificates(mgr.GetConfig(), options.Namespace)
+	certificates, err := setupCertificates(mgr, options.Namespace)
 	if err != nil {
 		return err
 	}
@@ -63,48 +57,74 @@ func SetupWithManager(mgr ctrl.Manager, recorder *events.Recorder, options Optio
 		config:       mgr.GetConfig(),
 		listener:     listener,
 		certificates: certificates,
-		jobs: func(ctx context.Context) error {
-			// Before the first request, which would else wait for it.
+		waitForJobs: func(ctx context.Context) error {
 			_, err := mgr.GetCache().GetInformer(ctx, &batchv1.Job{})
 			return err
 		},
 		requeue: &requeueREST{
-			live: mgr.GetAPIReader(), cache: mgr.GetCache(), writer: mgr.GetClient(), recorder: recorder, turns: newTurns(),
+			intents:  &requeue.IntentStore{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()},
+			resolver: &requeue.Resolver{Jobs: mgr.GetCache(), Live: mgr.GetAPIReader()},
+			recorder: recorder,
+			locks:    keymutex.NewHashed(bindingLocks),
 		},
-	}
-	if err := mgr.Add(certificates); err != nil {
-		return fmt.Errorf("watch the certificate: %w", err)
 	}
 	if err := mgr.Add(server); err != nil {
 		return fmt.Errorf("add the aggregated API: %w", err)
 	}
-	keeper := &keeper{cache: certificates.cache, namespace: options.Namespace, clock: clock.RealClock{}}
-	if keeper.client, err = client.New(mgr.GetConfig(), client.Options{Scheme: certificateScheme}); err != nil {
-		return fmt.Errorf("client for the certificate: %w", err)
+	if err := mgr.AddReadyzCheck("apiserver", server.checkReady); err != nil {
+		return fmt.Errorf("add the readiness check of the aggregated API: %w", err)
 	}
-	if err := keeper.setupWithManager(mgr); err != nil {
-		return fmt.Errorf("keep the certificate: %w", err)
+	if !options.RegisterLocally {
+		return nil
 	}
-	if err := mgr.AddReadyzCheck("apiserver", server.ready); err != nil {
-		return fmt.Errorf("add the check of the aggregated API: %w", err)
+	registration := &registration{namespace: options.Namespace, port: listener.Addr().(*net.TCPAddr).Port}
+	if registration.client, err = newRegistrationClient(mgr); err != nil {
+		return err
 	}
-	if options.RegisterLocally {
-		registration := &registration{client: keeper.client, namespace: options.Namespace, port: listener.Addr().(*net.TCPAddr).Port}
-		if err := mgr.Add(registration); err != nil {
-			return fmt.Errorf("register the aggregated API: %w", err)
-		}
+	if err := mgr.Add(registration); err != nil {
+		return fmt.Errorf("register the aggregated API: %w", err)
 	}
 	return nil
+}
+
+// setupCertificates adds to a manager what rotates the certificate and what loads it.
+func setupCertificates(mgr ctrl.Manager, namespace string) (*certificateSource, error) {
+	source, err := newCertificateSource(mgr.GetConfig(), namespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(source); err != nil {
+		return nil, fmt.Errorf("watch the certificate: %w", err)
+	}
+	reconciler := &certificateReconciler{cache: source.cache, namespace: namespace, clock: clock.RealClock{}}
+	if reconciler.client, err = newRegistrationClient(mgr); err != nil {
+		return nil, err
+	}
+	if err := reconciler.setupWithManager(mgr); err != nil {
+		return nil, fmt.Errorf("set up the rotation of the certificate: %w", err)
+	}
+	return source, nil
+}
+
+// newRegistrationClient returns a client for the APIService, the Service and the Secret, which are not in the manager's
+// scheme.
+func newRegistrationClient(mgr ctrl.Manager) (client.Client, error) {
+	c, err := client.New(mgr.GetConfig(), client.Options{Scheme: registrationScheme})
+	if err != nil {
+		return nil, fmt.Errorf("client for the registration of the aggregated API: %w", err)
+	}
+	return c, nil
 }
 
 // server is the aggregated API on one replica.
 type server struct {
 	config       *clientrest.Config
 	listener     net.Listener
-	certificates *certificates
-	jobs         func(context.Context) error
-	requeue      *requeueREST
-	serving      atomic.Bool
+	certificates *certificateSource
+	// waitForJobs waits until the cache has the Jobs: the first request would else wait for that.
+	waitForJobs func(context.Context) error
+	requeue     *requeueREST
+	serving     atomic.Bool
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -113,27 +133,27 @@ func (*server) NeedLeaderElection() bool { return false }
 // Start serves until the context ends. It implements manager.Runnable.
 func (s *server) Start(ctx context.Context) error {
 	defer s.listener.Close()
-	if err := s.jobs(ctx); err != nil {
-		return ignoreEnd(ctx, fmt.Errorf("watch Jobs: %w", err))
+	if err := s.waitForJobs(ctx); err != nil {
+		return ignoreCanceled(ctx, fmt.Errorf("watch Jobs: %w", err))
 	}
-	if err := s.certificates.await(ctx); err != nil {
-		return ignoreEnd(ctx, err)
+	if err := s.certificates.waitLoaded(ctx); err != nil {
+		return ignoreCanceled(ctx, err)
 	}
 	generic, err := s.build(ctx)
 	if err != nil {
-		return fmt.Errorf("build the aggregated API: %w", err)
+		return fmt.Errorf("set up the aggregated API: %w", err)
 	}
-	ctrl.Log.WithName("apiserver").Info("Served the aggregated API", "address", s.listener.Addr().String())
+	ctrl.Log.WithName("apiserver").Info("Started serving the aggregated API", "address", s.listener.Addr().String())
 	s.serving.Store(true)
 	defer s.serving.Store(false)
 	return generic.PrepareRun().RunWithContext(ctx)
 }
 
-// ready fails where there is a certificate and it is not served yet. Without one the replica counts as ready: who leads
-// makes the certificate, and in an update from a version without this API the leader may be of that version until the
+// checkReady fails if there is a certificate and it is not served yet. Without one the replica counts as ready: the leader
+// creates the certificate, and in an update from a version without this API the leader may be of that version until the
 // last of its replicas goes, which waits for new ones to become ready.
-func (s *server) ready(*http.Request) error {
-	if s.certificates.present() && !s.serving.Load() {
+func (s *server) checkReady(*http.Request) error {
+	if s.certificates.isLoaded() && !s.serving.Load() {
 		return errors.New("the aggregated API is not served yet")
 	}
 	return nil
@@ -147,7 +167,7 @@ func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer,
 	config := genericapiserver.NewConfig(codecs)
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
 	config.RequestTimeout = requestTimeout
-	config.MaxRequestBodyBytes = maxBodyBytes
+	config.MaxRequestBodyBytes = maxRequestBodyBytes
 	config.MaxRequestsInFlight, config.MaxMutatingRequestsInFlight = 0, 0 // the API server in front shares itself out
 	config.EnableProfiling, config.EnableMetrics = false, false
 	config.LoopbackClientConfig = &clientrest.Config{Host: s.listener.Addr().String()} // required, and used by nothing here
@@ -156,11 +176,12 @@ func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer,
 	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions.Definitions, namer)
 	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions.Definitions, namer)
 	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "QueueBinding", "QueueBinding"
-	start, err := delegate(config, clientset)
-	if err != nil {
+	if err := delegateAuthentication(ctx, config, clientset); err != nil {
 		return nil, err
 	}
-	start(ctx)
+	if err := delegateAuthorization(config, clientset); err != nil {
+		return nil, err
+	}
 
 	generic, err := config.Complete(nil).New("queuebinding", genericapiserver.NewEmptyDelegate())
 	if err != nil {
@@ -174,8 +195,8 @@ func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer,
 	return generic, generic.InstallAPIGroup(&group)
 }
 
-// ignoreEnd is the error, unless the reason is that the manager stops.
-func ignoreEnd(ctx context.Context, err error) error {
+// ignoreCanceled returns the error, or nil if the context has ended, as it does when the manager stops.
+func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the error is only that
 	}

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
-	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
@@ -56,69 +52,20 @@ func isAbsent(err error) bool {
 
 // annotate does what the subresource does, with the caller's own rights.
 func annotate(ctx context.Context, c client.Client, request *subresources.Requeue, dryRun bool) (*subresources.Requeue, error) {
+	intents := requeue.IntentStore{Reader: c, Writer: c}
+	binding, err := intents.Binding(ctx, client.ObjectKeyFromObject(request))
+	if err != nil {
+		return nil, err
+	}
+	resolver := requeue.Resolver{Jobs: c}
+	selection, err := resolver.Resolve(ctx, binding, &request.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if selection, err = intents.Add(ctx, binding, selection, dryRun); err != nil {
+		return nil, err
+	}
 	answer := request.DeepCopy()
-	key := client.ObjectKeyFromObject(request)
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		binding := &v1alpha1.QueueBinding{}
-		if err := c.Get(ctx, key, binding); err != nil {
-			return err
-		}
-		wish, refused, err := resolve(ctx, c, binding, &request.Spec)
-		if err != nil {
-			return err
-		}
-		text := binding.Annotations[v1alpha1.AnnotationRequeue]
-		merged, accepted, crowded := requeue.Note(text, wish)
-		answer.Status = subresources.RequeueStatus{Accepted: accepted}
-		for _, refusal := range slices.Concat(refused, crowded) {
-			answer.Status.Refused = append(answer.Status.Refused, subresources.RequeueRefusal(refusal))
-		}
-		if dryRun || merged == text {
-			return nil
-		}
-		before := binding.DeepCopy()
-		metav1.SetMetaDataAnnotation(&binding.ObjectMeta, v1alpha1.AnnotationRequeue, merged)
-		// The lock: others merge their wishes too, and the operator takes out what it has done.
-		return c.Patch(ctx, binding, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	})
-	return answer, err
-}
-
-// resolve finds the Jobs that are meant, and refuses those that cannot be requeued.
-func resolve(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBinding, spec *subresources.RequeueSpec) (requeue.Wish, []v1alpha1.RequeueRefusal, error) {
-	wish := requeue.Wish{All: spec.All}
-	if len(spec.JobNames) > 0 {
-		var refused []v1alpha1.RequeueRefusal
-		for _, name := range spec.JobNames {
-			asked := &batchv1.Job{}
-			switch err := c.Get(ctx, client.ObjectKey{Namespace: binding.Namespace, Name: name}, asked); {
-			case apierrors.IsNotFound(err):
-				refused = append(refused, requeue.NotFound(name))
-			case err != nil:
-				return wish, nil, err
-			default:
-				if refusal := requeue.Refusal(binding, asked); refusal != nil {
-					refused = append(refused, *refusal)
-				} else {
-					wish.Names = append(wish.Names, name)
-				}
-			}
-		}
-		return wish, refused, nil
-	}
-	selector := labels.Everything()
-	if spec.LabelSelector != nil {
-		var err error
-		if selector, err = metav1.LabelSelectorAsSelector(spec.LabelSelector); err != nil {
-			return wish, nil, err
-		}
-	}
-	list := &batchv1.JobList{}
-	if err := c.List(ctx, list, client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}); err != nil {
-		return wish, nil, err
-	}
-	for _, record := range requeue.Select(binding, list.Items, selector, spec.Reasons) {
-		wish.Names = append(wish.Names, record.Name)
-	}
-	return wish, nil, nil
+	answer.Status = selection.Status()
+	return answer, nil
 }

@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
@@ -98,6 +97,7 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 	if !asked || binding.UID != cached.UID || binding.DeletionTimestamp != nil {
 		return requeue.Outcome{}, nil
 	}
+	intents := requeue.IntentStore{Reader: r.Reader, Writer: r.Client}
 	intent, malformed := requeue.Parse(text)
 	if intent.All && intent.Before.IsZero() {
 		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
@@ -108,7 +108,7 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 		if intent.Before = newest; newest.IsZero() {
 			intent.Before = r.Clock.Now()
 		}
-		if err := r.setIntent(ctx, binding, intent); apierrors.IsConflict(err) {
+		if err := intents.Replace(ctx, binding, intent); apierrors.IsConflict(err) {
 			return requeue.Outcome{}, nil // somebody asked for more meanwhile, and that change brings us back
 		} else if err != nil {
 			return requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
@@ -128,42 +128,10 @@ func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding,
 		})
 	}
 	r.Metrics.Requeued(client.ObjectKeyFromObject(binding), len(outcome.Requeued))
-	if removal := r.finishIntent(ctx, binding, outcome.Done.Merge(tooMany)); removal != nil {
+	if removal := intents.Remove(ctx, binding, outcome.Done.Merge(tooMany)); removal != nil {
 		err = errors.Join(err, fmt.Errorf("take a requeue out of the annotation: %w", removal))
 	}
 	return outcome, err
-}
-
-// setIntent writes an intent, unless somebody else wrote one meanwhile.
-func (r *Reconciler) setIntent(ctx context.Context, binding *v1alpha1.QueueBinding, intent requeue.Intent) error {
-	before := binding.DeepCopy()
-	if text := intent.String(); text != "" {
-		binding.Annotations[v1alpha1.AnnotationRequeue] = text
-	} else {
-		delete(binding.Annotations, v1alpha1.AnnotationRequeue)
-	}
-	// The lock: others merge their wishes into the annotation, and a blind write would drop them.
-	return r.Client.Patch(ctx, binding, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-}
-
-// finishIntent takes what was done out of the annotation, as it is by now.
-func (r *Reconciler) finishIntent(ctx context.Context, binding *v1alpha1.QueueBinding, done requeue.Intent) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		current := &v1alpha1.QueueBinding{}
-		if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(binding), current); err != nil {
-			return client.IgnoreNotFound(err)
-		}
-		text, asked := current.Annotations[v1alpha1.AnnotationRequeue]
-		if !asked || current.UID != binding.UID {
-			return nil
-		}
-		intent, _ := requeue.Parse(text)
-		rest := intent.Without(done)
-		if rest.String() == text {
-			return nil
-		}
-		return r.setIntent(ctx, current, rest)
-	})
 }
 
 // recordRequeue records the events of a requeue.

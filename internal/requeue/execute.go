@@ -24,13 +24,13 @@ import (
 )
 
 const (
-	// parallel is how many Jobs are requeued at a time.
+	// parallel is how many Jobs are read or requeued at a time.
 	parallel = 16
 	// pageSize is how many whole Jobs are read at a time. Each may hold a megabyte.
 	pageSize = 50
 )
 
-// Executor does what intents ask for.
+// Executor executes intents: it sends the messages of failed Jobs again and marks the Jobs.
 type Executor struct {
 	// Reader reads Jobs whole, from the API server itself: a cache leaves out their messages.
 	Reader client.Reader
@@ -49,13 +49,13 @@ type Outcome struct {
 	Requeued []string
 	// Refused are the Jobs that cannot be requeued, in order of their names.
 	Refused []v1alpha1.RequeueRefusal
-	// Redriven is whether the messages of the dead-letter queue are being moved back.
+	// Redriven reports whether the messages of the dead-letter queue are being moved back.
 	Redriven bool
 	// Untied are the names of those in Requeued whose message had no room for the lineage: sent twice, they run twice.
 	Untied []string
 }
 
-// Do sends the messages of failed Jobs again. Where it returns an error the outcome still says what was done.
+// Do executes an intent, whose time is set if it asks for all. If it returns an error the outcome still says what was done.
 func (e *Executor) Do(ctx context.Context, binding *v1alpha1.QueueBinding, q queue.Queue, intent Intent) (Outcome, error) {
 	work := &execution{Executor: e, binding: binding, queue: q, fifo: strings.HasSuffix(binding.Spec.Queue.URL, ".fifo"), outcome: Outcome{Done: Named()}}
 	err := errors.Join(work.named(ctx, intent.SortedNames()), work.all(ctx, intent))
@@ -71,7 +71,7 @@ type execution struct {
 	queue   queue.Queue
 	fifo    bool
 
-	// gaveUp is whether something failed that will fail for the next Job too. What is under way is finished.
+	// gaveUp reports whether something failed that will fail for the next Job too. What is under way is finished.
 	gaveUp atomic.Bool
 
 	mu      sync.Mutex
@@ -95,7 +95,7 @@ func (x *execution) named(ctx context.Context, names []string) error {
 			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
 			switch {
 			case apierrors.IsNotFound(err):
-				x.refuse(NotFound(name))
+				x.refuse(notFound(name))
 			case err != nil:
 				return x.giveUp(fmt.Errorf("read Job %s: %w", name, err))
 			default:
@@ -153,7 +153,7 @@ func (x *execution) all(ctx context.Context, intent Intent) error {
 	return err
 }
 
-// redrive has the messages of the dead-letter queue moved back to the queue.
+// redrive starts the move of the dead-letter queue's messages back to the queue.
 func (x *execution) redrive(ctx context.Context) error {
 	err := x.queue.Redrive(ctx)
 	switch reason := queue.ReasonOf(err); {
@@ -169,7 +169,7 @@ func (x *execution) redrive(ctx context.Context) error {
 	return nil
 }
 
-// NewestFailure is when the last of a binding's Jobs failed, by the clock that told it: ours may differ. It is zero where none
+// NewestFailure returns when the last of a binding's Jobs failed, by the clock that told it: ours may differ. It is zero if none
 // has.
 func (e *Executor) NewestFailure(ctx context.Context, binding *v1alpha1.QueueBinding) (time.Time, error) {
 	var newest time.Time
@@ -184,7 +184,7 @@ func (e *Executor) NewestFailure(ctx context.Context, binding *v1alpha1.QueueBin
 	return newest, err
 }
 
-// eachFailed gives do the failed Jobs of a binding, whole, some at a time.
+// eachFailed calls do with the failed Jobs of a binding, whole, a page at a time.
 func (e *Executor) eachFailed(ctx context.Context, binding *v1alpha1.QueueBinding, do func([]batchv1.Job) error) error {
 	list := &batchv1.JobList{}
 	options := []client.ListOption{client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}, client.Limit(pageSize)}

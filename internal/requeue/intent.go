@@ -1,5 +1,7 @@
-// Package requeue puts failed Jobs back on their queue. What is asked for is an Intent, recorded as an annotation of
-// the binding, so that it survives whoever asked and whoever was about to do it; doing it twice ends in one Job.
+// Package requeue puts the messages of failed Jobs back on their queue. Whoever asks resolves a Requeue into a Selection and
+// adds that to the binding's Intent, which is an annotation of the binding and survives whoever asked; the leader executes
+// the Intent and removes from it what is done. Executing it twice ends in one Job. This package alone writes the
+// annotation.
 package requeue
 
 import (
@@ -10,14 +12,17 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 )
 
-// MaxNames is the most Job names of an intent.
-const MaxNames = 1000
+// MaxNames bounds the Job names of an intent. Any valid Requeue fits into an empty one.
+const MaxNames = subresources.MaxJobNames
 
+// all stands for all failed Jobs in an intent's text.
 const all = "all"
 
-// Intent is which Jobs of a binding are to be requeued.
+// Intent is the set of a binding's Jobs that are to be requeued.
 type Intent struct {
 	// All asks for all Jobs that had failed by Before.
 	All bool
@@ -27,7 +32,7 @@ type Intent struct {
 	Names map[string]struct{}
 }
 
-// Named is the intent to requeue Jobs by name.
+// Named returns the intent to requeue Jobs by name.
 func Named(names ...string) Intent {
 	intent := Intent{Names: make(map[string]struct{}, len(names))}
 	for _, name := range names {
@@ -36,8 +41,8 @@ func Named(names ...string) Intent {
 	return intent
 }
 
-// Parse reads an intent as it stands in the annotation: `all`, `all@<RFC 3339 time>` and Job names, separated by
-// commas. Blanks around them are ignored. Words that are none of these are returned as malformed; the rest counts.
+// Parse parses the text of the annotation: `all`, `all@<RFC 3339 time>` and Job names, separated by commas. Blanks around them
+// are ignored. Words that are none of these are returned as malformed; the rest counts.
 func Parse(text string) (intent Intent, malformed []string) {
 	intent = Named()
 	for word := range strings.SplitSeq(text, ",") {
@@ -62,7 +67,7 @@ func Parse(text string) (intent Intent, malformed []string) {
 	return intent, malformed
 }
 
-// String writes the intent for the annotation. It is empty for an intent that asks for nothing.
+// String formats the intent for the annotation. It is empty for an intent that asks for nothing.
 func (i Intent) String() string {
 	var words []string
 	switch {
@@ -74,13 +79,13 @@ func (i Intent) String() string {
 	return strings.Join(append(words, i.SortedNames()...), ",")
 }
 
-// SortedNames are the names in order.
+// SortedNames returns the names in order.
 func (i Intent) SortedNames() []string { return slices.Sorted(maps.Keys(i.Names)) }
 
-// IsEmpty is whether the intent asks for nothing.
+// IsEmpty reports whether the intent asks for nothing.
 func (i Intent) IsEmpty() bool { return !i.All && len(i.Names) == 0 }
 
-// Merge is the intent that asks for what either asks for. The order does not matter, nor how often.
+// Merge returns the intent that asks for what either asks for. Order does not matter, nor does merging twice.
 func (i Intent) Merge(other Intent) Intent {
 	merged := Intent{All: i.All || other.All, Names: make(map[string]struct{}, len(i.Names)+len(other.Names))}
 	maps.Copy(merged.Names, i.Names)
@@ -96,7 +101,7 @@ func (i Intent) Merge(other Intent) Intent {
 	return merged
 }
 
-// Without is what is left of the intent when another has been done.
+// Without returns what is left of the intent once another has been done.
 func (i Intent) Without(done Intent) Intent {
 	rest := Named()
 	for name := range i.Names {
@@ -108,4 +113,23 @@ func (i Intent) Without(done Intent) Intent {
 		rest.All, rest.Before = true, i.Before
 	}
 	return rest
+}
+
+// fit divides names into those that there is room for beside the intent's own, and the rest. Names that the intent holds
+// already take no room.
+func (i Intent) fit(names []string) (fits, rest []string) {
+	free := MaxNames - len(i.Names)
+	for _, name := range names {
+		_, held := i.Names[name]
+		switch {
+		case held:
+			fits = append(fits, name)
+		case free > 0:
+			fits = append(fits, name)
+			free--
+		default:
+			rest = append(rest, name)
+		}
+	}
+	return fits, rest
 }

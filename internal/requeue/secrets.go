@@ -15,7 +15,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
-// Secrets reads the Secrets that hold a Job's message, as far as they exist: job.MessageOf tells what is missing. There are
+// Secrets returns the Secrets that hold a Job's message, as far as they exist: job.MessageOf tells what is missing. There are
 // none for a Job that has its message in annotations.
 func Secrets(ctx context.Context, reader client.Reader, of *batchv1.Job) ([]corev1.Secret, error) {
 	if !job.HasFiles(of) {
@@ -31,16 +31,16 @@ func Secrets(ctx context.Context, reader client.Reader, of *batchv1.Job) ([]core
 		if err != nil {
 			return nil, fmt.Errorf("read Secret %s: %w", name, err)
 		}
-		if isOf(&secret, of) {
+		if holdsMessageOf(&secret, of) {
 			secrets = append(secrets, secret)
 		}
 	}
 	return secrets, nil
 }
 
-// isOf is whether a Secret is a Job's own, or was made for its message by its binding, whose it is at first. A Job's volumes could
-// name any Secret of the namespace, and the content goes to the queue.
-func isOf(secret *corev1.Secret, of *batchv1.Job) bool {
+// holdsMessageOf reports whether a Secret is a Job's own, or was created for its message by its binding, which owns it at
+// first. A Job's volumes could name any Secret of the namespace, and the content goes to the queue.
+func holdsMessageOf(secret *corev1.Secret, of *batchv1.Job) bool {
 	if metav1.IsControlledBy(secret, of) {
 		return true
 	}

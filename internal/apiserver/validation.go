@@ -12,7 +12,7 @@ import (
 
 const exactlyOne = "exactly one of jobNames, all, or a selection by reasons and labelSelector is needed"
 
-// validate says what is wrong with a request, by the paths of its fields.
+// validate returns what is wrong with a request, by the paths of its fields.
 func validate(spec *subresources.RequeueSpec) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("spec")
@@ -57,6 +57,7 @@ func validate(spec *subresources.RequeueSpec) field.ErrorList {
 	return errs
 }
 
+// validateSet validates each value by its own problems, and that there is none twice.
 func validateSet(path *field.Path, values []string, problems func(string) []string) field.ErrorList {
 	var errs field.ErrorList
 	seen := make(map[string]bool, len(values))
