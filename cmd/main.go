@@ -184,8 +184,8 @@ func ownNamespace() string {
 // addController wires reconciler and intake together.
 func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
-	keeper := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), namespace, realClock, ctrl.Log.WithName("lineage-key"))
-	if err := mgr.Add(keeper); err != nil {
+	keySource := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), namespace, realClock, ctrl.Log.WithName("lineage-key"))
+	if err := mgr.Add(keySource); err != nil {
 		return fmt.Errorf("set up the key of lineages: %w", err)
 	}
 	ledgers := ledger.NewSet(realClock)
@@ -200,7 +200,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
-		Keys:     keeper.Keys,
+		Keys:     keySource.Keys,
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
@@ -212,7 +212,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Recorder: recorder,
 		Registry: registry,
 		Ledgers:  ledgers,
-		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keeper.Keys},
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keySource.Keys},
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
@@ -220,7 +220,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		MaxStoredBytes: maxStoredBytes,
 		Enqueuer:       enqueuer,
 	}
-	if err := reconciler.SetupWithManager(keeper.Gate(mgr)); err != nil {
+	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
 	return nil

@@ -10,20 +10,20 @@ import (
 )
 
 var _ = Describe("The conditions", func() {
-	is := func(ready, reachable, valid string) gomegatypes.GomegaMatcher {
+	is := func(ready, reachable string) gomegatypes.GomegaMatcher {
 		return And(
 			condition(v1alpha1.ConditionReady, HavePrefix(ready)),
 			condition(v1alpha1.ConditionQueueReachable, HavePrefix(reachable)),
-			condition(v1alpha1.ConditionJobTemplateValid, HavePrefix(valid)),
+			condition(v1alpha1.ConditionJobTemplateValid, HavePrefix("True Accepted")),
 			HaveField("Conditions", HaveEach(HaveField("ObservedGeneration", BeNumerically(">", 0)))),
 		)
 	}
 
 	It("are true while messages become Jobs, and also when the user suspends that", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
-		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable"))
 		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Suspend = true })
-		Eventually(w.status).WithArguments(ctx).Should(And(is("True Suspended", "True Reachable", "True Accepted"), HaveField("ObservedGeneration", BeEquivalentTo(2))))
+		Eventually(w.status).WithArguments(ctx).Should(And(is("True Suspended", "True Reachable"), HaveField("ObservedGeneration", BeEquivalentTo(2))))
 		w.send("a")
 		Consistently(w.jobs).WithArguments(ctx).Should(BeEmpty())
 		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Suspend = false })
@@ -33,18 +33,18 @@ var _ = Describe("The conditions", func() {
 	It("tell why the queue cannot be used, and when it can again", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
 		w.queue.fail(queue.Errorf(queue.AccessDenied, "not authorized to perform: sqs:receivemessage"))
-		Eventually(w.status).WithArguments(ctx).Should(is("False AccessDenied: not authorized", "False AccessDenied: not authorized", "True Accepted"))
+		Eventually(w.status).WithArguments(ctx).Should(is("False AccessDenied: not authorized", "False AccessDenied: not authorized"))
 		w.queue.fail(nil)
 		w.send("a")
 		w.started(ctx, 1)
-		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable"))
 	})
 
 	It("tell of a Secret that is not there", func(ctx SpecContext) {
 		w := newWorkspace(ctx, func(s *v1alpha1.QueueBindingSpec) {
 			s.Queue.Credentials = &v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "none"}}
 		})
-		Eventually(w.status).WithArguments(ctx).Should(is("False CredentialsUnavailable", "False CredentialsUnavailable: there is no Secret none", "True Accepted"))
+		Eventually(w.status).WithArguments(ctx).Should(is("False CredentialsUnavailable", "False CredentialsUnavailable: there is no Secret none"))
 	})
 
 	It("tell of a template in the API server's words, and nothing is received until it is mended", func(ctx SpecContext) {
@@ -58,7 +58,7 @@ var _ = Describe("The conditions", func() {
 		Consistently(w.queue.remaining).Should(HaveEach(HaveField("ReceiveCount", 0)))
 		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.JobTemplate.Spec.Template.Spec.Containers[0].Name = "a-name" })
 		w.started(ctx, 1)
-		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable", "True Accepted"))
+		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable"))
 	})
 
 	It("tell of an expression that does not compile", func(ctx SpecContext) {

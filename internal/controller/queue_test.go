@@ -100,14 +100,14 @@ func (q *memoryQueue) quiet() bool {
 	return time.Since(q.polled) > 5*longestPoll
 }
 
-func (q *memoryQueue) state() (fault error, held bool) {
+func (q *memoryQueue) state() (held bool, fault error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.fault, q.held
+	return q.held, q.fault
 }
 
 func (q *memoryQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
-	fault, held := q.state()
+	held, fault := q.state()
 	q.mu.Lock()
 	q.polled = time.Now()
 	q.mu.Unlock()
@@ -119,7 +119,7 @@ func (q *memoryQueue) Receive(ctx context.Context, limit int, wait, visibility t
 }
 
 func (q *memoryQueue) Send(ctx context.Context, message queue.Outgoing) error {
-	if fault, _ := q.state(); fault != nil {
+	if _, fault := q.state(); fault != nil {
 		return fault
 	}
 	return q.Queue.Send(ctx, message)
@@ -134,7 +134,7 @@ func (q *memoryQueue) SendBatch(ctx context.Context, messages []queue.Outgoing) 
 }
 
 func (q *memoryQueue) Stats(ctx context.Context) (queue.Stats, error) {
-	if fault, _ := q.state(); fault != nil {
+	if _, fault := q.state(); fault != nil {
 		return queue.Stats{}, fault
 	}
 	return q.Queue.Stats(ctx)

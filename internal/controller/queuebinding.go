@@ -113,19 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 
 	template := r.templates.check(ctx, binding, r.Registry.Suspicions(request.NamespacedName))
-	credentials, after, err := r.credentials.of(ctx, binding)
-	report, q := intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: fmt.Sprint(err)}, queue.Queue(nil)
-	if err != nil {
-		r.Registry.Stop(request.NamespacedName)
-	} else {
-		report, q = r.Registry.Ensure(ctx, &intake.Settings{
-			Binding:        binding.DeepCopy(), // this one changes below, and loops read theirs any time
-			Credentials:    credentials,
-			Variables:      template.variables,
-			MaxStoredBytes: r.MaxStoredBytes,
-			Paused:         binding.Spec.Suspend || template.status == metav1.ConditionFalse,
-		})
-	}
+	report, q, after := r.ensureLoop(ctx, binding, template)
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
 	var found history
 	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) {
@@ -155,6 +143,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		after = sooner(after, tryAgain)
 	}
 	return reconcile.Result{RequeueAfter: after}, deleteErr
+}
+
+// ensureLoop has the binding's loop run with its current settings. It returns what that reports, the queue where it is open, and
+// when to look at the credentials again, 0 for not.
+func (r *Reconciler) ensureLoop(ctx context.Context, binding *v1alpha1.QueueBinding, template templateCheck) (intake.Report, queue.Queue, time.Duration) {
+	credentials, after, err := r.credentials.of(ctx, binding)
+	if err != nil {
+		r.Registry.Stop(client.ObjectKeyFromObject(binding))
+		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, after
+	}
+	report, q := r.Registry.Ensure(ctx, &intake.Settings{
+		Binding:        binding.DeepCopy(), // this one changes later, and loops read theirs any time
+		Credentials:    credentials,
+		Variables:      template.variables,
+		MaxStoredBytes: r.MaxStoredBytes,
+		Paused:         binding.Spec.Suspend || template.status == metav1.ConditionFalse,
+	})
+	return report, q, after
 }
 
 // forget stops what is done for a binding that is gone, and drops what was kept for it.

@@ -153,7 +153,7 @@ func (w *workspace) end(ctx SpecContext, job batchv1.Job, before, final batchv1.
 	now := metav1.NewTime(w.ended)
 	w.report(ctx, job, func(status *batchv1.JobStatus) {
 		status.Active, status.Ready = 0, new(int32(0))
-		status.StartTime = ptr.To(ptr.Deref(status.StartTime, now))
+		status.StartTime = new(ptr.Deref(status.StartTime, now))
 		if final == batchv1.JobComplete {
 			status.Succeeded, status.CompletionTime = 1, &now
 		} else {

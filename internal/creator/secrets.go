@@ -145,5 +145,5 @@ func ofAJob(secret *metav1.PartialObjectMetadata, name string) bool {
 
 // uncollected has a message wait until the Secret of a Job that is gone is gone too.
 func uncollected(name string) error {
-	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, fmt.Errorf("Secret %s: %w", name, errUncollected)}
+	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, fmt.Errorf("%w: %s", errUncollected, name)}
 }

@@ -53,7 +53,7 @@ func TestMessagesAreKeptWhileTheAPIServerRefuses(t *testing.T) {
 }
 
 // failsAt has the creation of everything that belongs to the message of a body fail as a broken webhook does.
-func failsAt(b *bench, body string) func(func() error, client.Object) error {
+func failsAt(body string) func(func() error, client.Object) error {
 	hash := job.Lineage{Root: "message-" + body, Attempt: 1}.MessageLabel()
 	return func(create func() error, object client.Object) error {
 		if object.GetLabels()[v1alpha1.LabelMessage] == hash {
@@ -71,7 +71,7 @@ func TestAMessageThatTheAPIServerFailsAtStopsNobody(t *testing.T) {
 				b.Spec.Concurrency.MaxActiveJobs = new(slots)
 				b.Spec.Message.Delivery = delivery
 			}, func(b *bench) {
-				b.setFault(failsAt(b, "bad"))
+				b.setFault(failsAt("bad"))
 				b.queue.Put("bad", "a", "b", "c")
 				done := map[string]bool{}
 				for range 60 {

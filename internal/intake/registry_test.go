@@ -136,7 +136,7 @@ func TestARegistryThatHasStoppedStartsNothing(t *testing.T) {
 
 // P2: what was created is remembered by the next loop, and what is known of the queue is not unknown meanwhile.
 func TestOtherCredentialsForgetNothing(t *testing.T) {
-	registered(t, func(b *bench, registry *Registry, opener *only, key types.NamespacedName) {
+	registered(t, func(b *bench, registry *Registry, opener *only, _ types.NamespacedName) {
 		registry.Ensure(b.t.Context(), b.settings())
 		b.queue.Put("a")
 		time.Sleep(time.Minute)

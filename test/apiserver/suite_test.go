@@ -133,7 +133,7 @@ func freePort() int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// available is whether the API server says that it reaches the subresource.
+// available reports whether the API server says that it reaches the subresource.
 func available(ctx context.Context) bool {
 	service := &apiregistrationv1.APIService{}
 	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {

@@ -4,7 +4,7 @@ import "time"
 
 // amounts are how much is measured.
 type amounts struct {
-	// few is whether beginnings and ends make up so much of a drain that some goals say nothing.
+	// few reports whether beginnings and ends make up so much of a drain that some goals say nothing.
 	few bool
 	// drains is how often either side drains drained messages.
 	drains, drained int

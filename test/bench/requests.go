@@ -36,13 +36,13 @@ func (c *counter) snapshot() map[string]int {
 
 const receive = "ReceiveMessage"
 
-// isWrite is whether a request changes what the API server stores.
+// isWrite reports whether a request changes what the API server stores.
 func isWrite(name string) bool {
 	verb, _, _ := strings.Cut(name, " ")
 	return slices.Contains([]string{"create", "update", "patch", "delete"}, verb) && !strings.HasSuffix(name, "(dry run)")
 }
 
-// isSQS is whether it went to SQS, whose actions have no spaces.
+// isSQS reports whether it went to SQS, whose actions have no spaces.
 func isSQS(name string) bool { return !strings.Contains(name, " ") }
 
 // requests are those that passed while messages were drained.

@@ -202,7 +202,7 @@ func (c *Case) watchForSecrets(ctx context.Context, namespace string) {
 	})
 }
 
-// final is whether a violation stays one, whatever comes: what is lost now may only be late.
+// final reports whether a violation stays one, whatever comes: what is lost now may only be late.
 func final(violation string) bool {
 	return strings.HasPrefix(violation, doubled) || strings.HasPrefix(violation, limitPassed)
 }

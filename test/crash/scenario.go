@@ -86,9 +86,9 @@ type script struct {
 
 // Fault is how a step is broken.
 type Fault struct {
-	// After is whether the request got through before the connection was cut.
+	// After reports whether the request got through before the connection was cut.
 	After bool
-	// Survive is whether the operator lives on, and only does not know.
+	// Survive reports whether the operator lives on, and only does not know.
 	Survive bool
 }
 

@@ -21,7 +21,7 @@ import (
 type Request struct {
 	// Name is a verb and a resource, as in `create jobs`, or an action of SQS.
 	Name string
-	// Counts is whether the request is one of the operator's steps: a write, a live read of a Job or a binding, or a
+	// Counts reports whether the request is one of the operator's steps: a write, a live read of a Job or a binding, or a
 	// message's receive, delete, change or send. Events, leases, watches and a cache's lists are none.
 	Counts bool
 }

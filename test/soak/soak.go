@@ -40,7 +40,7 @@ type soak struct {
 type binding struct {
 	*v1alpha1.QueueBinding
 	queue *rig.Queue
-	// keeps is whether messages stay on the queue until their Jobs have succeeded.
+	// keeps reports whether messages stay on the queue until their Jobs have succeeded.
 	keeps bool
 
 	mu   sync.Mutex

@@ -21,8 +21,8 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 )
 
-// run runs a test in a time of its own, with an API server and the keepers of as many operators.
-func run(t *testing.T, operators int, faults interceptor.Funcs, objects []client.Object, test func(*testing.T, client.WithWatch, []*Keeper)) {
+// run runs a test in a time of its own, with an API server and the sources of as many operators.
+func run(t *testing.T, operators int, faults interceptor.Funcs, objects []client.Object, test func(*testing.T, client.WithWatch, []*Source)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		scheme := runtime.NewScheme()
@@ -32,11 +32,11 @@ func run(t *testing.T, operators int, faults interceptor.Funcs, objects []client
 		whole := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 		c := interceptor.NewClient(whole, faults)
 		ctx, stop := context.WithCancel(t.Context())
-		var keepers []*Keeper
+		var sources []*Source
 		var running sync.WaitGroup
 		for range operators {
 			k := New(c, c, "system", clock.RealClock{}, logr.Discard())
-			keepers = append(keepers, k)
+			sources = append(sources, k)
 			running.Go(func() {
 				if err := k.Start(ctx); err != nil {
 					t.Error(err)
@@ -44,7 +44,7 @@ func run(t *testing.T, operators int, faults interceptor.Funcs, objects []client
 			})
 		}
 		synctest.Wait()
-		test(t, whole, keepers)
+		test(t, whole, sources)
 		stop()
 		running.Wait()
 	})
@@ -74,19 +74,19 @@ func TestTheKeyIsMadeOnce(t *testing.T) {
 			time.Sleep(time.Second) // all have found none before one is made
 			return err
 		},
-	}, nil, func(t *testing.T, c client.WithWatch, keepers []*Keeper) {
+	}, nil, func(t *testing.T, _ client.WithWatch, sources []*Source) {
 		time.Sleep(10 * time.Second)
-		first := keepers[0].Keys()
+		first := sources[0].Keys()
 		if len(first.Current) != 32 || len(first.Previous) != 0 || bytes.Equal(first.Current, make([]byte, 32)) {
 			t.Fatalf("keys of %d and %d bytes", len(first.Current), len(first.Previous))
 		}
-		for _, k := range keepers {
+		for _, k := range sources {
 			if !equal(k.Keys(), first) {
 				t.Error("two operators have different keys")
 			}
 		}
 		time.Sleep(time.Hour)
-		if !equal(keepers[0].Keys(), first) {
+		if !equal(sources[0].Keys(), first) {
 			t.Error("the key changed by itself")
 		}
 	})
@@ -94,7 +94,7 @@ func TestTheKeyIsMadeOnce(t *testing.T) {
 
 // A key that is replaced is taken over within half a minute, and a Secret that cannot be used changes nothing.
 func TestAReplacedKeyIsTakenOver(t *testing.T) {
-	run(t, 1, interceptor.Funcs{}, []client.Object{aSecret(keyOf("a"), nil)}, func(t *testing.T, c client.WithWatch, keepers []*Keeper) {
+	run(t, 1, interceptor.Funcs{}, []client.Object{aSecret(keyOf("a"), nil)}, func(t *testing.T, c client.WithWatch, sources []*Source) {
 		want := job.Keys{Current: keyOf("a")}
 		for _, step := range []struct {
 			name string
@@ -108,15 +108,15 @@ func TestAReplacedKeyIsTakenOver(t *testing.T) {
 			{"a previous one that is too short", aSecret(keyOf("c"), []byte("b")), job.Keys{Current: keyOf("b"), Previous: keyOf("a")}},
 			{"without a previous one", aSecret(keyOf("c"), []byte{}), job.Keys{Current: keyOf("c")}},
 		} {
-			if got := keepers[0].Keys(); !equal(got, want) {
+			if got := sources[0].Keys(); !equal(got, want) {
 				t.Errorf("before %s the keys are %s", step.name, got)
 			}
 			if err := c.Update(t.Context(), step.to); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(31 * time.Second)
-			if want = step.want; !equal(keepers[0].Keys(), want) {
-				t.Errorf("with %s the keys are %s", step.name, keepers[0].Keys())
+			if want = step.want; !equal(sources[0].Keys(), want) {
+				t.Errorf("with %s the keys are %s", step.name, sources[0].Keys())
 			}
 		}
 	})
@@ -124,15 +124,15 @@ func TestAReplacedKeyIsTakenOver(t *testing.T) {
 
 // To delete the Secret is to replace the key: what was signed before is still accepted.
 func TestADeletedSecretIsMadeAnew(t *testing.T) {
-	run(t, 2, interceptor.Funcs{}, []client.Object{aSecret(keyOf("a"), nil)}, func(t *testing.T, c client.WithWatch, keepers []*Keeper) {
+	run(t, 2, interceptor.Funcs{}, []client.Object{aSecret(keyOf("a"), nil)}, func(t *testing.T, c client.WithWatch, sources []*Source) {
 		if err := c.Delete(t.Context(), aSecret(nil, nil)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(31 * time.Second)
 		time.Sleep(31 * time.Second)
-		got := keepers[0].Keys()
-		if bytes.Equal(got.Current, keyOf("a")) || !bytes.Equal(got.Previous, keyOf("a")) || !equal(got, keepers[1].Keys()) {
-			t.Errorf("the keys are %s and %s", got, keepers[1].Keys())
+		got := sources[0].Keys()
+		if bytes.Equal(got.Current, keyOf("a")) || !bytes.Equal(got.Previous, keyOf("a")) || !equal(got, sources[1].Keys()) {
+			t.Errorf("the keys are %s and %s", got, sources[1].Keys())
 		}
 	})
 }
@@ -179,9 +179,9 @@ func TestNothingStartsWithoutAKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := true
-			run(t, 1, unusable.faults(&broken), unusable.objects, func(t *testing.T, c client.WithWatch, keepers []*Keeper) {
+			run(t, 1, unusable.faults(&broken), unusable.objects, func(t *testing.T, c client.WithWatch, sources []*Source) {
 				started := false
-				err := keepers[0].Gate(fakeManager{t: t}).Add(manager.RunnableFunc(func(context.Context) error {
+				err := sources[0].Gate(fakeManager{t: t}).Add(manager.RunnableFunc(func(context.Context) error {
 					started = true
 					return nil
 				}))
@@ -189,7 +189,7 @@ func TestNothingStartsWithoutAKey(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Hour)
-				if started || len(keepers[0].Keys().Current) > 0 {
+				if started || len(sources[0].Keys().Current) > 0 {
 					t.Fatal("it started without a key")
 				}
 				broken = false
@@ -199,7 +199,7 @@ func TestNothingStartsWithoutAKey(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Minute)
-				if !started || len(keepers[0].Keys().Current) != 32 {
+				if !started || len(sources[0].Keys().Current) != 32 {
 					t.Error("it did not start")
 				}
 			})

@@ -38,8 +38,8 @@ const (
 	readAgain = 30 * time.Second
 )
 
-// Keeper knows the keys. It is a Runnable of the manager that needs leader election.
-type Keeper struct {
+// Source knows the keys. It is a Runnable of the manager that needs leader election.
+type Source struct {
 	client    client.Client
 	reader    client.Reader
 	namespace string
@@ -50,38 +50,38 @@ type Keeper struct {
 	known chan struct{} // closed once there are keys
 }
 
-// New makes a Keeper of the keys in a namespace. The client creates the Secret; the reader, which must not be a cache, reads it.
-func New(client client.Client, reader client.Reader, namespace string, clock clock.Clock, log logr.Logger) *Keeper {
-	return &Keeper{
+// New makes a Source of the keys in a namespace. The client creates the Secret; the reader, which must not be a cache, reads it.
+func New(client client.Client, reader client.Reader, namespace string, clock clock.Clock, log logr.Logger) *Source {
+	return &Source{
 		client: client, reader: reader, namespace: namespace, clock: clock, known: make(chan struct{}),
 		log: log.WithValues("Secret", namespace+"/"+SecretName),
 	}
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (*Keeper) NeedLeaderElection() bool { return true }
+func (*Source) NeedLeaderElection() bool { return true }
 
 // Start implements manager.Runnable: it reads the Secret, and makes it where there is none, over and over until the context ends.
-func (k *Keeper) Start(ctx context.Context) error {
+func (s *Source) Start(ctx context.Context) error {
 	retries := timer.Backoff()
 	for ctx.Err() == nil {
 		wait := readAgain
-		if err := k.refresh(ctx); err != nil && ctx.Err() == nil {
-			if k.keys.Load() == nil {
-				k.log.Error(err, "Nothing is received or requeued before there is a key to sign lineages with")
+		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
+			if s.keys.Load() == nil {
+				s.log.Error(err, "Nothing is received or requeued before there is a key to sign lineages with")
 				wait = retries.Step()
 			} else {
-				k.log.Error(err, "Went on with the keys that were read before")
+				s.log.Error(err, "Went on with the keys that were read before")
 			}
 		}
-		timer.Sleep(ctx, k.clock, wait)
+		timer.Sleep(ctx, s.clock, wait)
 	}
 	return nil
 }
 
 // Keys returns the keys as they were read last, none before the first time.
-func (k *Keeper) Keys() job.Keys {
-	if keys := k.keys.Load(); keys != nil {
+func (s *Source) Keys() job.Keys {
+	if keys := s.keys.Load(); keys != nil {
 		return *keys
 	}
 	return job.Keys{}
@@ -89,13 +89,13 @@ func (k *Keeper) Keys() job.Keys {
 
 // refresh takes over the keys of the Secret. A Secret that is gone is made anew, with the key that was known as the previous
 // one: to delete it is to replace the key.
-func (k *Keeper) refresh(ctx context.Context) error {
-	secret, err := k.read(ctx)
+func (s *Source) refresh(ctx context.Context) error {
+	secret, err := s.read(ctx)
 	if apierrors.IsNotFound(err) {
-		secret, err = k.create(ctx)
+		secret, err = s.create(ctx)
 	}
 	if apierrors.IsAlreadyExists(err) { // another operator was faster
-		secret, err = k.read(ctx)
+		secret, err = s.read(ctx)
 	}
 	if err != nil {
 		return err
@@ -106,46 +106,46 @@ func (k *Keeper) refresh(ctx context.Context) error {
 			return fmt.Errorf("%s has %d bytes, and needs %d", name, len(key), keyBytes)
 		}
 	}
-	k.take(keys)
+	s.take(keys)
 	return nil
 }
 
-func (k *Keeper) take(keys job.Keys) {
-	before := k.keys.Swap(&keys)
+func (s *Source) take(keys job.Keys) {
+	before := s.keys.Swap(&keys)
 	switch {
 	case before == nil:
-		close(k.known)
+		close(s.known)
 	case !bytes.Equal(before.Current, keys.Current) || !bytes.Equal(before.Previous, keys.Previous):
-		k.log.Info("Took over other keys for lineages")
+		s.log.Info("Took over other keys for lineages")
 	}
 }
 
-func (k *Keeper) read(ctx context.Context) (*corev1.Secret, error) {
+func (s *Source) read(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
-	if err := k.reader.Get(ctx, client.ObjectKey{Namespace: k.namespace, Name: SecretName}, secret); err != nil {
+	if err := s.reader.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: SecretName}, secret); err != nil {
 		return nil, fmt.Errorf("read the Secret: %w", err)
 	}
 	return secret, nil
 }
 
-func (k *Keeper) create(ctx context.Context) (*corev1.Secret, error) {
+func (s *Source) create(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{Data: map[string][]byte{current: make([]byte, keyBytes)}}
-	secret.Namespace, secret.Name = k.namespace, SecretName
+	secret.Namespace, secret.Name = s.namespace, SecretName
 	if _, err := rand.Read(secret.Data[current]); err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	if known := k.Keys().Current; len(known) > 0 {
+	if known := s.Keys().Current; len(known) > 0 {
 		secret.Data[previous] = known
 	}
-	if err := k.client.Create(ctx, secret); err != nil {
+	if err := s.client.Create(ctx, secret); err != nil {
 		return nil, fmt.Errorf("create the Secret: %w", err)
 	}
-	k.log.Info("Made a key to sign lineages with")
+	s.log.Info("Made a key to sign lineages with")
 	return secret, nil
 }
 
 // Gate returns the manager in a form that starts what is added to it, on the leader, only once there are keys.
-func (k *Keeper) Gate(mgr manager.Manager) manager.Manager { return gated{mgr, k.known} }
+func (s *Source) Gate(mgr manager.Manager) manager.Manager { return gated{mgr, s.known} }
 
 type gated struct {
 	manager.Manager
