@@ -39,6 +39,8 @@ type running struct {
 	loop   *Loop
 	stop   context.CancelFunc
 	done   chan struct{}
+	// leaves reports whether the loop leaves what it knows to the next one of its binding.
+	leaves bool
 }
 
 // disown stops the loop of a binding that was deleted, also where it was told to stop before.
@@ -110,14 +112,14 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 		loop.inherit(left)
 	}
 	delete(r.ended, key)
-	started := &running{target: wanted, loop: loop, stop: stop, done: make(chan struct{})}
+	started := &running{target: wanted, loop: loop, stop: stop, done: make(chan struct{}), leaves: true}
 	r.running[key] = started
 	go func() {
 		loop.run()
 		stop()
 		r.mu.Lock()
 		delete(r.running, key)
-		if !loop.bindingGone.Load() {
+		if started.leaves && !loop.bindingGone.Load() {
 			r.ended[key] = loop.legacy()
 		}
 		r.mu.Unlock()
@@ -162,10 +164,12 @@ func (r *Registry) Suspicions(key types.NamespacedName) int {
 func (r *Registry) HandOver(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.ended, key)
 	if current, ok := r.running[key]; ok {
 		settings := *current.loop.settings.Load()
 		settings.Paused = true
 		current.loop.update(&settings)
+		current.leaves = false
 		current.stop()
 	}
 }

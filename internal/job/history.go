@@ -40,7 +40,6 @@ func (h *History) Put(record Record) {
 	}
 	added := &entry{Record: record}
 	h.jobs[record.Name] = added
-	h.storedBytes += record.StoredBytes
 	if record.Created.After(h.lastCreated) {
 		h.lastCreated = record.Created
 	}
@@ -58,7 +57,6 @@ func (h *History) Drop(name string) {
 		return
 	}
 	delete(h.jobs, name)
-	h.storedBytes -= gone.StoredBytes
 	h.unfile(gone)
 	root := gone.Lineage.Root
 	if root == "" {
@@ -116,7 +114,8 @@ func (h *History) Attempts(root string) iter.Seq[Record] {
 // Active is the number of active Jobs.
 func (h *History) Active() int { return h.active }
 
-// StoredBytes is how many bytes of the API server's storage all Jobs take.
+// StoredBytes is how many bytes of the API server's storage the Jobs take, without those that go once their successors exist: a
+// requeue makes room.
 func (h *History) StoredBytes() int64 { return h.storedBytes }
 
 // Pending is the number of those that are pending.
@@ -180,6 +179,9 @@ func (h *History) file(e *entry, list *ordered) {
 		return
 	}
 	list.add(&e.Record)
+	if !h.goesSoon(list) {
+		h.storedBytes += e.StoredBytes
+	}
 	if list == &h.failed && e.MessageOnQueue() {
 		h.failedOnQueue.add(&e.Record)
 	}
@@ -191,13 +193,20 @@ func (h *History) unfile(e *entry) {
 		return
 	}
 	e.list.remove(&e.Record)
+	if !h.goesSoon(e.list) {
+		h.storedBytes -= e.StoredBytes
+	}
 	if e.list == &h.failed && e.MessageOnQueue() {
 		h.failedOnQueue.remove(&e.Record)
 	}
 }
 
+// goesSoon reports whether the Jobs of a list go once their successors exist.
+func (h *History) goesSoon(list *ordered) bool { return list == &h.requeued || list == &h.superseded }
+
 func (h *History) count(e *entry, by int) {
 	h.active += by
+	h.storedBytes += int64(by) * e.StoredBytes
 	if e.Pending {
 		h.pending += by
 	}

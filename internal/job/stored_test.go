@@ -27,10 +27,22 @@ func TestStoredBytesCoverJobPodAndSecrets(t *testing.T) {
 		}
 	}
 	h := NewHistory()
-	h.Put(Record{Name: "a", StoredBytes: 5})
-	h.Put(Record{Name: "b", StoredBytes: 7})
-	h.Put(Record{Name: "a", StoredBytes: 6})
+	h.Put(Record{Name: "a", StoredBytes: 5, State: Active})
+	h.Put(Record{Name: "b", StoredBytes: 7, State: Succeeded})
+	h.Put(Record{Name: "a", StoredBytes: 6, State: Active})
 	if h.Drop("b"); h.StoredBytes() != 6 {
 		t.Errorf("%d bytes are left", h.StoredBytes())
+	}
+	// A requeue must be possible at the limit: its Job goes, and does not count any more.
+	h.Put(Record{Name: "a", StoredBytes: 6, State: Failed})
+	if h.StoredBytes() != 6 {
+		t.Errorf("a failed Job counts as %d bytes", h.StoredBytes())
+	}
+	h.Put(Record{Name: "a", StoredBytes: 6, State: Failed, Sent: true, Requeued: true})
+	if h.StoredBytes() != 0 {
+		t.Errorf("a requeued Job counts as %d bytes", h.StoredBytes())
+	}
+	if h.Drop("a"); h.StoredBytes() != 0 {
+		t.Errorf("%d bytes are left of nothing", h.StoredBytes())
 	}
 }
