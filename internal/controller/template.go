@@ -58,7 +58,9 @@ func (t *templateChecker) check(ctx context.Context, binding *v1alpha1.QueueBind
 		(known.final() || t.now().Sub(known.tried) < tryAgain) {
 		return known
 	}
-	fresh := t.try(ctx, binding)
+	// Several messages in a row were rejected since the last check.
+	suspected := ok && known.uid == binding.UID && known.generation == binding.Generation && suspicions > known.suspicions
+	fresh := t.try(ctx, binding, suspected)
 	fresh.uid, fresh.generation, fresh.tried, fresh.suspicions = binding.UID, binding.Generation, t.now(), suspicions
 	t.mu.Lock()
 	t.checks[key] = fresh
@@ -72,8 +74,8 @@ func (t *templateChecker) forget(key types.NamespacedName) {
 	delete(t.checks, key)
 }
 
-// try compiles the variables and has the API server look at a sample Job.
-func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBinding) templateCheck {
+// try compiles the variables and has the API server validate a sample Job. suspected reports whether messages are being rejected.
+func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBinding, suspected bool) templateCheck {
 	variables, err := job.CompileVariables(binding.Spec.Message.Variables)
 	if err != nil {
 		return templateCheck{status: metav1.ConditionFalse, reason: v1alpha1.ReasonExpressionInvalid, message: err.Error()}
@@ -89,12 +91,13 @@ func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBindin
 	case err == nil:
 		outcome.status, outcome.reason = metav1.ConditionTrue, v1alpha1.ReasonAccepted
 		outcome.message = "The API server accepts a sample Job"
-	case isRejection(err), creator.IsInvalid(err):
+	case isRejection(err), creator.IsInvalid(err), suspected && creator.IsDenied(err):
 		outcome.status, outcome.reason = metav1.ConditionFalse, v1alpha1.ReasonJobInvalid
 		outcome.message = events.Truncate(fmt.Sprintf("A sample Job of jobTemplate is refused: %v", err))
 	default:
 		// A webhook that takes no dry runs, a webhook or policy that minds the sample's values, a quota, an API server in trouble:
-		// none of them is surely the template's fault. What refuses every message is found by the rejections.
+		// none of them is surely the template's fault. What denies messages and the sample alike is found by the rejections; it is tried
+		// again like all that is not final, so that messages which are rejected for themselves stop the binding no longer than that.
 		outcome.status, outcome.reason = metav1.ConditionUnknown, v1alpha1.ReasonNotChecked
 		outcome.message = events.Truncate(fmt.Sprintf("A sample Job could not be tried: %v", err))
 	}

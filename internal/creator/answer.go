@@ -118,6 +118,12 @@ func classifyForbidden(err error, text string) error {
 	return rejected(v1alpha1.RejectedAdmissionDenied, err)
 }
 
+// IsDenied reports whether a webhook or a policy denied an object.
+func IsDenied(err error) bool {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && isDeniedByAdmission(status.ErrStatus.Message)
+}
+
 // IsInvalid reports whether the API server's own validation refuses an object for one of its fields, and no webhook or policy does,
 // which may mind values that other objects do not have.
 func IsInvalid(err error) bool {
