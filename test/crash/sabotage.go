@@ -57,7 +57,7 @@ var Sabotages = []Sabotage{
 		Finds:    stuck + "Job",
 		Edits: []rig.Edit{{
 			File: creatorFile,
-			Old:  "	err := c.secrets.store(d.secrets, d.name)\n",
+			Old:  "	err := c.secrets.store(d.secrets, d.name, d.probe)\n",
 			New:  "	var err error\n",
 		}},
 	},
