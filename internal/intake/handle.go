@@ -138,6 +138,10 @@ var errInHand = errors.New("the message is being worked on")
 // create makes the Job of an attempt at a message.
 func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Record, error) {
 	settings := h.settings.Load()
+	if settings.Variables == nil { // they no longer compile, since the receive
+		h.ledger.Return(1)
+		return job.Record{}, creator.ErrNotWanted
+	}
 	name := lineage.JobName(h.key.Name, h.uid)
 	if !h.ledger.Assign(name) {
 		h.ledger.Return(1)

@@ -280,3 +280,23 @@ func TestARejectionIsToldInWholeSeconds(t *testing.T) {
 		}
 	})
 }
+
+// P5: expressions that do not compile any more, changed while a poll is open, stop the binding and nothing else.
+func TestAMessageWaitsWhereTheVariablesDoNotCompileAnyMore(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		time.Sleep(time.Second) // the poll is open
+		settings := b.settings()
+		settings.Variables = nil
+		b.loop.update(settings)
+		b.queue.Put("a")
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 0 || b.queue.AllHidden() {
+			t.Errorf("%d Jobs, hidden: %t; want none, and the message given back", len(names), b.queue.AllHidden())
+		}
+		b.loop.update(b.settings())
+		time.Sleep(time.Minute)
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs once they compile, want 1", len(names))
+		}
+	})
+}
