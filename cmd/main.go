@@ -73,9 +73,20 @@ type options struct {
 	selector string
 	// maxStoredBytes is a quantity of bytes.
 	maxStoredBytes string
+	// tenancy is one of the constants below.
+	tenancy     string
+	clusterName string
 	// apiserver.BindAddress "0" turns the aggregated API off.
 	apiserver apiserver.Options
 }
+
+// Who decides what bindings may use.
+const (
+	// tenancyNone: nobody; they use what the operator can.
+	tenancyNone = "none"
+	// tenancyNamespaces: the annotations of their Namespace.
+	tenancyNamespaces = "namespaces"
+)
 
 func main() {
 	var o options
@@ -86,6 +97,8 @@ func main() {
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, which holds its Lease and its Secrets.")
 	flag.StringVar(&o.selector, "binding-selector", "", "Label selector of the bindings to work on, such as team=a. Operators with different selectors, each with a Lease of its own, share out the bindings of a cluster. Default: all bindings.")
 	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
+	flag.StringVar(&o.tenancy, "tenancy", tenancyNone, "Who decides which queues, roles and identities bindings may use: none, or namespaces, where annotations of their Namespace do; see docs/security.md.")
+	flag.StringVar(&o.clusterName, "cluster-name", "", "The cluster's name. If set, roles are assumed with the external ID queuebinding:<cluster-name>:<namespace>/<name>, so that a role can tell clusters apart.")
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.StringVar(&o.apiserver.BindAddress, "apiserver-bind-address", "0", "Address that the requeue subresource is served at, such as :6443. 0 turns it off; the annotation works without it.")
 	flag.BoolVar(&o.apiserver.RegisterLocally, "apiserver-register-locally", false, "Outside the cluster, on the machine of its API server: register the requeue subresource with it, until the operator ends.")
@@ -120,12 +133,15 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("--max-stored-bytes: %w", err)
 	}
+	if o.tenancy != tenancyNone && o.tenancy != tenancyNamespaces {
+		return fmt.Errorf("--tenancy: %q is neither %s nor %s", o.tenancy, tenancyNone, tenancyNamespaces)
+	}
 	mgr, err := newManager(config, o, controller.LeaseName(selector))
 	if err != nil {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	if err := addController(mgr, recorder, o.namespace, selector, maxStoredBytes.Value()); err != nil {
+	if err := addController(mgr, recorder, o, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
 	if o.apiserver.BindAddress != "0" {
@@ -182,15 +198,16 @@ func ownNamespace() string {
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string, selector labels.Selector, maxStoredBytes int64) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
-	keySource := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), namespace, realClock, ctrl.Log.WithName("lineage-key"))
+	keySource := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), o.namespace, realClock, ctrl.Log.WithName("lineage-key"))
 	if err := mgr.Add(keySource); err != nil {
 		return fmt.Errorf("set up the key of lineages: %w", err)
 	}
 	ledgers := ledger.NewSet(realClock)
 	counters := metrics.New(ctrlmetrics.Registry)
 	enqueuer := &controller.Enqueuer{}
+	opener := sqs.NewOpener()
 
 	registry := intake.NewRegistry(&intake.Dependencies{
 		Client:   mgr.GetClient(),
@@ -201,7 +218,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
 		Keys:     keySource.Keys,
-	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
+	}, opener, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
 	}
@@ -218,7 +235,11 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Selector: selector,
 
 		MaxStoredBytes: maxStoredBytes,
+		ClusterName:    o.clusterName,
 		Enqueuer:       enqueuer,
+	}
+	if o.tenancy == tenancyNamespaces {
+		reconciler.Tenancy = &controller.Tenancy{ARN: opener.ARN}
 	}
 	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
