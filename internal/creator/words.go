@@ -23,20 +23,20 @@ const maxCauses = 5
 // errors.Is find the answer itself. It returns nil for nil, and other errors as they are.
 func WithoutValues(err error) error {
 	if words := wordsOf(err); err != nil && words != err.Error() {
-		return &withoutValues{err, words}
+		return &unquotedError{err, words}
 	}
 	return err
 }
 
-// withoutValues is an error in other words.
-type withoutValues struct {
+// unquotedError is an error in other words.
+type unquotedError struct {
 	error
 	words string
 }
 
-func (e *withoutValues) Error() string { return e.words }
+func (e *unquotedError) Error() string { return e.words }
 
-func (e *withoutValues) Unwrap() error { return e.error }
+func (e *unquotedError) Unwrap() error { return e.error }
 
 // wordsOf tells what an answer of the API server means to people.
 func wordsOf(err error) string {
