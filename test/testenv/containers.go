@@ -32,20 +32,25 @@ func NeedContainers() error {
 	return nil
 }
 
-// DeployOperator builds the operator and installs it in the cluster as users do, two replicas with config/default's own
-// manifests. It needs all parts and a real node.
+// DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
+// config/default's own manifests. It needs all parts and a real node.
 func (e *Environment) DeployOperator() error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	program, archive := filepath.Join(e.root, "manager"), filepath.Join(e.root, "operator.tar")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./cmd")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	operator, server := filepath.Join(e.root, "manager"), filepath.Join(e.root, "queuebinding-apiserver")
+	build := func(program, source string) *exec.Cmd {
+		command := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, source)
+		command.Dir = root
+		command.Env = append(os.Environ(), "CGO_ENABLED=0")
+		return command
+	}
+	archive := filepath.Join(e.root, "operator.tar")
 	for _, command := range []*exec.Cmd{
-		build,
-		exec.Command(e.supervisor.Path, "pack", "--name=queuebinding:dev", "--program="+program, "--out="+archive),
+		build(operator, "./cmd"),
+		build(server, "./cmd/queuebinding-apiserver"),
+		exec.Command(e.supervisor.Path, "pack", "--name=queuebinding:dev", "--program="+operator, "--program="+server, "--out="+archive),
 		exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive),
 	} {
 		if output, err := command.CombinedOutput(); err != nil {
