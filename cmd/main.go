@@ -112,6 +112,9 @@ func run(o options) error {
 	config.QPS = -1
 	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
 	config.DisableCompression = true
+	// Webhooks and policies may warn of an object with words that quote it, and what is created holds messages: such a warning must
+	// not be logged.
+	config.WarningHandlerWithContext = rest.NoWarnings{}
 	selector, err := labels.Parse(o.selector)
 	if err != nil {
 		return fmt.Errorf("--binding-selector: %w", err)

@@ -80,7 +80,8 @@ type QueueBindingSpec struct {
 	// +required
 	JobTemplate JobTemplate `json:"jobTemplate"`
 
-	// successfulJobsHistoryLimit is how many succeeded Jobs are kept; the oldest beyond it are deleted. At most 20000.
+	// successfulJobsHistoryLimit is how many succeeded Jobs are kept; the oldest beyond it are deleted. At most 20000: the
+	// operator keeps 6 KiB of memory for each Job, and the API server stores it with its Pod.
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20000
@@ -88,7 +89,7 @@ type QueueBindingSpec struct {
 	SuccessfulJobsHistoryLimit *int32 `json:"successfulJobsHistoryLimit,omitempty"`
 
 	// failedJobsHistoryLimit is how many failed Jobs are kept; failedJobsPolicy says what happens there. Jobs that
-	// were requeued do not count. At most 20000.
+	// were requeued do not count. At most 20000, for the same reason as successfulJobsHistoryLimit.
 	// +kubebuilder:default=1000
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20000

@@ -2,7 +2,9 @@ package apiserver
 
 import (
 	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/authorization/path"
 	"k8s.io/apiserver/pkg/authorization/union"
@@ -10,9 +12,16 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// delegateAuthorization makes the cluster's API server decide what callers may do. Probes are open to everybody.
-func delegateAuthorization(config *genericapiserver.Config, client kubernetes.Interface) error {
-	probes, err := path.NewAuthorizer([]string{"/healthz", "/livez", "/readyz"})
+// reviewTTL is how long a review is cached: a right that is taken away is gone after this time.
+const reviewTTL = 10 * time.Second
+
+// reviewBackoff is how a review is tried again.
+var reviewBackoff = wait.Backoff{Steps: 5, Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2}
+
+// authorize makes the cluster's API server decide what callers may do. Probes are open to everybody. Reviews are bounded by the
+// requests in flight, which only callers that are known take a place among.
+func authorize(config *genericapiserver.Config, client kubernetes.Interface) error {
+	probes, err := path.NewAuthorizer(probePaths)
 	if err != nil {
 		return fmt.Errorf("authorization of probes: %w", err)
 	}

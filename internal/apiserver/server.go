@@ -1,8 +1,12 @@
 // Package apiserver serves the subresources of bindings as an aggregated API, behind the cluster's own API server. It
 // promises that whoever may `create` on queuebindings/requeue needs no other right to have failed Jobs requeued, that
 // requests at the same time are all kept, and that a caller who is not known or not allowed never gets as far as our
-// code. It only ever writes down what is asked for; the leader does it. It runs on every replica, keeps no store, and
-// has no admission and no flow control of its own: the API server in front has both.
+// code. It only ever writes down what is asked for; the leader does it. It runs on every replica, keeps no store, bounds what it
+// does at a time, and leaves it to the flow control of the API server in front to be fair.
+//
+// Admission does not run for a Requeue: an API server runs it for what it stores itself, not for what it forwards. To run it
+// here would take the rights to read all webhooks, policies, their parameters and all namespaces. What a Requeue leads to is a
+// patch of the binding's annotation, in the operator's name, and that passes the cluster's admission as any other.
 package apiserver
 
 import (
@@ -13,6 +17,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"golang.org/x/net/netutil"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/openapi"
@@ -53,8 +58,17 @@ func SetupWithManager(mgr ctrl.Manager, recorder *events.Recorder, options Optio
 	if err != nil {
 		return err
 	}
+	clientset, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return fmt.Errorf("client for the aggregated API: %w", err)
+	}
+	proxy, err := newFrontProxy(clientset)
+	if err != nil {
+		return err
+	}
 	server := &server{
-		config:       mgr.GetConfig(),
+		clientset:    clientset,
+		frontProxy:   proxy,
 		listener:     listener,
 		certificates: certificates,
 		waitForJobs: func(ctx context.Context) error {
@@ -118,7 +132,8 @@ func newRegistrationClient(mgr ctrl.Manager) (client.Client, error) {
 
 // server is the aggregated API on one replica.
 type server struct {
-	config       *clientrest.Config
+	clientset    kubernetes.Interface
+	frontProxy   *frontProxy
 	listener     net.Listener
 	certificates *certificateSource
 	// waitForJobs waits until the cache has the Jobs: the first request would else wait for that.
@@ -139,7 +154,7 @@ func (s *server) Start(ctx context.Context) error {
 	if err := s.certificates.waitLoaded(ctx); err != nil {
 		return ignoreCanceled(ctx, err)
 	}
-	generic, err := s.build(ctx)
+	generic, err := s.build()
 	if err != nil {
 		return fmt.Errorf("set up the aggregated API: %w", err)
 	}
@@ -149,37 +164,36 @@ func (s *server) Start(ctx context.Context) error {
 	return generic.PrepareRun().RunWithContext(ctx)
 }
 
-// checkReady fails if there is a certificate and it is not served yet. Without one the replica counts as ready: the leader
+// checkReady fails if there is a certificate, and either it is not served yet, or what is forwarded would be refused. Without one the replica counts as ready: the leader
 // creates the certificate, and in an update from a version without this API the leader may be of that version until the
 // last of its replicas goes, which waits for new ones to become ready.
-func (s *server) checkReady(*http.Request) error {
-	if s.certificates.isLoaded() && !s.serving.Load() {
+func (s *server) checkReady(request *http.Request) error {
+	if !s.certificates.isLoaded() {
+		return nil
+	}
+	if !s.serving.Load() {
 		return errors.New("the aggregated API is not served yet")
 	}
-	return nil
+	return s.frontProxy.checkKnown(request)
 }
 
-func (s *server) build(ctx context.Context) (*genericapiserver.GenericAPIServer, error) {
-	clientset, err := kubernetes.NewForConfig(s.config)
-	if err != nil {
-		return nil, err
-	}
+func (s *server) build() (*genericapiserver.GenericAPIServer, error) {
 	config := genericapiserver.NewConfig(codecs)
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
 	config.RequestTimeout = requestTimeout
 	config.MaxRequestBodyBytes = maxRequestBodyBytes
-	config.MaxRequestsInFlight, config.MaxMutatingRequestsInFlight = 0, 0 // the API server in front shares itself out
+	config.MaxRequestsInFlight, config.MaxMutatingRequestsInFlight = maxReadingRequests, maxMutatingRequests
 	config.EnableProfiling, config.EnableMetrics = false, false
 	config.LoopbackClientConfig = &clientrest.Config{Host: s.listener.Addr().String()} // required, and used by nothing here
-	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: s.listener, Cert: s.certificates}
+	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: netutil.LimitListener(s.listener, maxConnections), Cert: s.certificates}
 	namer := openapi.NewDefinitionNamer(scheme)
 	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions.Definitions, namer)
 	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions.Definitions, namer)
 	config.OpenAPIConfig.Info.Title, config.OpenAPIV3Config.Info.Title = "QueueBinding", "QueueBinding"
-	if err := delegateAuthentication(ctx, config, clientset); err != nil {
+	if err := authenticate(config, s.frontProxy); err != nil {
 		return nil, err
 	}
-	if err := delegateAuthorization(config, clientset); err != nil {
+	if err := authorize(config, s.clientset); err != nil {
 		return nil, err
 	}
 

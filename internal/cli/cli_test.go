@@ -222,3 +222,45 @@ func TestNothingPrintedHoldsControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+// A person's terminal is kept from what a producer wrote; a program gets every byte.
+func TestBodiesAreEscapedForTerminalsOnly(t *testing.T) {
+	const evil = "\x1b]0;title\a\x1b[2J\xff\x00gone\r"
+	for name, tc := range map[string]struct {
+		terminal bool
+		want     string
+	}{
+		"a terminal": {true, "^[]0;title\a^[[2J\xff\x00gone\\r\n"},
+		"a pipe":     {false, evil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, _, _ := fake(tc.terminal)
+			if got := (&messagePrinter{plugin: p}).shown(evil); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// waiting is a queue with one message.
+type waiting struct {
+	queue.Queue
+	message queue.Message
+}
+
+func (w *waiting) Receive(context.Context, int, time.Duration, time.Duration) ([]queue.Message, error) {
+	return []queue.Message{w.message}, nil
+}
+
+func (w *waiting) ChangeVisibility(context.Context, []string, time.Duration) []error { return nil }
+
+func TestPeekPrintsNoControlCharacters(t *testing.T) {
+	const evil = "\x1b]0;title\a\x1b[2Jgone\r\u009b2J"
+	p, out, _ := fake(true)
+	if err := (&peeker{plugin: p, limit: 1}).peek(t.Context(), &waiting{message: queue.Message{ID: evil, Body: evil}}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\r\a\u009b") {
+		t.Errorf("it holds control characters: %q", out.String())
+	}
+}

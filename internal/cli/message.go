@@ -26,9 +26,10 @@ func newMessageCommand(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "message JOB",
 		Short: "Print the message that a Job is for",
-		Long: `Print the body of the message that a Job is for, byte by byte as it was sent.
-
-On a terminal a newline is added where there is none at the end.`,
+		Long: `Print the body of the message that a Job is for. To a pipe or a file goes what
+was sent, byte by byte. On a terminal, control characters that could play tricks
+on it are escaped, as kubectl does it, and a newline is added where there is none
+at the end.`,
 		Example: `  kubectl queuebinding message pings-5k2vq7xw3hna
   kubectl queuebinding message pings-5k2vq7xw3hna --file message.json`,
 		Args:              args(1, 1, "the name of a Job"),
@@ -61,10 +62,7 @@ func (m *messagePrinter) run(ctx context.Context, name string) error {
 		return &failure{code: codeError, err: fmt.Errorf("job.batch/%s: %w", asked.Name, err), next: "only Jobs that a QueueBinding made have a message"}
 	}
 	if m.file == "" {
-		if m.OutTerminal && !strings.HasSuffix(message.Body, "\n") {
-			message.Body += "\n"
-		}
-		_, err := io.WriteString(m.Out, message.Body)
+		_, err := io.WriteString(m.Out, m.shown(message.Body))
 		return err
 	}
 	// Nobody else's to read: a message may hold anything.
@@ -77,4 +75,15 @@ func (m *messagePrinter) run(ctx context.Context, name string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// shown is a body as it is printed: on a terminal for a person to read, else as it was sent.
+func (m *messagePrinter) shown(body string) string {
+	if !m.OutTerminal {
+		return body
+	}
+	if !strings.HasSuffix(body, "\n") {
+		body += "\n"
+	}
+	return printable(body)
 }

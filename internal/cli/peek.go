@@ -19,6 +19,9 @@ import (
 // when that fails.
 const peekVisibility = 10 * time.Second
 
+// idWidth is room for the ID of a message: SQS's have 36 characters.
+const idWidth = 100
+
 // peeker shows messages that wait on a queue.
 type peeker struct {
 	*plugin
@@ -111,7 +114,7 @@ func (k *peeker) peek(ctx context.Context, q queue.Queue) error {
 	var rows [][]string
 	for i := range seen {
 		m := &seen[i]
-		rows = append(rows, []string{m.ID, k.age(m.SentTime), fmt.Sprint(m.ReceiveCount), oneLine(m.Body, reasonWidth)})
+		rows = append(rows, []string{oneLine(m.ID, idWidth), k.age(m.SentTime), fmt.Sprint(m.ReceiveCount), oneLine(m.Body, reasonWidth)})
 	}
 	if err := table(k.Out, []string{"MESSAGE ID", "SENT", "RECEIVES", "BODY"}, rows); err != nil {
 		return err

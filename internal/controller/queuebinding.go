@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -217,7 +218,7 @@ func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBind
 			target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: binding.Namespace, Name: each.Name}}
 			err := r.Client.Delete(ctx, target, client.Preconditions{UID: &each.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 			if err := client.IgnoreNotFound(err); err != nil {
-				return fmt.Errorf("delete Job %s: %w", each.Name, err)
+				return fmt.Errorf("delete Job %s: %w", each.Name, creator.WithoutValues(err))
 			}
 			return nil
 		})

@@ -32,7 +32,8 @@ type BlockedError struct {
 	Err error
 }
 
-func (e *BlockedError) Error() string { return e.Err.Error() }
+// Error quotes nothing of the object that was sent.
+func (e *BlockedError) Error() string { return wordsOf(e.Err) }
 
 func (e *BlockedError) Unwrap() error { return e.Err }
 
@@ -102,20 +103,29 @@ func isDeniedByAdmission(text string) bool {
 	return strings.HasPrefix(cause, "ValidatingAdmissionPolicy ") || strings.HasPrefix(cause, "policy ")
 }
 
-// classifyForbidden tells apart what the API server all calls forbidden. How its text begins is all there is to go by.
+// classifyForbidden tells apart what the API server all calls forbidden.
 func classifyForbidden(err error, text string) error {
+	if reason, blocked := forbiddenReason(forbiddenCause(text)); blocked {
+		return &BlockedError{reason, err}
+	}
+	return rejected(v1alpha1.RejectedAdmissionDenied, err)
+}
+
+// forbiddenReason returns why the API server itself takes no Jobs now, if it forbids one for that. How its text begins is all there
+// is to go by.
+func forbiddenReason(cause string) (reason string, blocked bool) {
 	begins := func(with ...string) bool {
-		return slices.ContainsFunc(with, func(prefix string) bool { return strings.HasPrefix(forbiddenCause(text), prefix) })
+		return slices.ContainsFunc(with, func(prefix string) bool { return strings.HasPrefix(cause, prefix) })
 	}
 	switch {
 	case begins("exceeded quota: ", "status unknown for quota: ", "insufficient quota to consume: "):
-		return &BlockedError{v1alpha1.ReasonQuotaExceeded, err}
+		return v1alpha1.ReasonQuotaExceeded, true
 	case begins(`User "`, "cannot set blockOwnerDeletion "):
-		return &BlockedError{v1alpha1.ReasonForbidden, err}
+		return v1alpha1.ReasonForbidden, true
 	case begins("not yet ready to handle request"): // an admission plugin of an API server that has just started
-		return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, err}
+		return v1alpha1.ReasonAPIServerUnavailable, true
 	}
-	return rejected(v1alpha1.RejectedAdmissionDenied, err)
+	return "", false
 }
 
 // IsDenied reports whether a webhook or a policy denied an object.
@@ -145,7 +155,7 @@ func isBlocked(err error) bool {
 }
 
 func rejected(reason string, err error) *job.RejectionError {
-	return &job.RejectionError{Reason: reason, Message: err.Error()}
+	return &job.RejectionError{Reason: reason, Message: wordsOf(err)}
 }
 
 func nameTaken(format, name string) *job.RejectionError {

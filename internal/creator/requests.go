@@ -111,8 +111,8 @@ func (r *requests) patch(changed, existing client.Object) error {
 func (r *requests) deleteSecret(secret *corev1.Secret) error {
 	ctx, cancel := r.bounded()
 	defer cancel()
-	return client.IgnoreNotFound(r.client.Delete(ctx, secret,
-		client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}))
+	return WithoutValues(client.IgnoreNotFound(r.client.Delete(ctx, secret,
+		client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})))
 }
 
 // named is a Secret of which no more is known than its name.

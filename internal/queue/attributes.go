@@ -102,11 +102,11 @@ func (a Attribute) validate(name string) error {
 	case !attributeName.MatchString(name), len(name) > maxAttributeNameLength,
 		strings.HasPrefix(name, "."), strings.HasSuffix(name, "."), strings.Contains(name, ".."),
 		strings.HasPrefix(lower, "aws."), strings.HasPrefix(lower, "amazon."):
-		return Errorf(InvalidMessage, "%q cannot name an attribute in SQS", name)
+		return Errorf(InvalidMessage, "an attribute has a name that SQS refuses")
 	case !attributeType.MatchString(a.DataType), len(a.DataType) > maxAttributeNameLength:
-		return Errorf(InvalidMessage, "attribute %q has type %q, which SQS does not know", name, a.DataType)
+		return Errorf(InvalidMessage, "an attribute has a type that SQS does not know")
 	case a.IsBinary() && len(a.BinaryValue) == 0, !a.IsBinary() && a.StringValue == "":
-		return Errorf(InvalidMessage, "attribute %q is empty, which SQS refuses", name)
+		return Errorf(InvalidMessage, "an attribute is empty, which SQS refuses")
 	}
 	return nil
 }

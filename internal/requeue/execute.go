@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -228,7 +229,7 @@ func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
 		return x.giveUp(fmt.Errorf("send the message of Job %s: %w", failed.Name, err))
 	}
 	if err := x.mark(ctx, failed, tied); err != nil {
-		return x.giveUp(fmt.Errorf("mark Job %s: %w", failed.Name, err))
+		return x.giveUp(fmt.Errorf("mark Job %s: %w", failed.Name, creator.WithoutValues(err)))
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -15,7 +15,7 @@ func Refusal(binding *v1alpha1.QueueBinding, candidate *batchv1.Job) *v1alpha1.R
 		return &v1alpha1.RequeueRefusal{JobName: candidate.Name, Reason: reason, Message: message}
 	}
 	if job.Owner(candidate) != binding.UID {
-		return refuse(v1alpha1.RefusedNotOwned, fmt.Sprintf("the Job does not belong to QueueBinding %s", binding.Name))
+		return new(notOwned(candidate.Name, binding))
 	}
 	record := job.Observe(candidate)
 	switch {
@@ -31,9 +31,16 @@ func Refusal(binding *v1alpha1.QueueBinding, candidate *batchv1.Job) *v1alpha1.R
 	return nil
 }
 
+// notOwned refuses a Job that is not the binding's.
+func notOwned(name string, binding *v1alpha1.QueueBinding) v1alpha1.RequeueRefusal {
+	return v1alpha1.RequeueRefusal{
+		JobName: name, Reason: v1alpha1.RefusedNotOwned, Message: fmt.Sprintf("the Job does not belong to QueueBinding %s", binding.Name),
+	}
+}
+
 // notFound refuses a name that no Job has.
 func notFound(name string) v1alpha1.RequeueRefusal {
-	return v1alpha1.RequeueRefusal{JobName: name, Reason: v1alpha1.RefusedNotFound, Message: "there is no Job of this name in the namespace"}
+	return v1alpha1.RequeueRefusal{JobName: name, Reason: v1alpha1.RefusedNotFound, Message: "the binding has no Job of this name"}
 }
 
 // limitReached refuses a name that an intent has no room for.

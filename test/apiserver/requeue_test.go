@@ -1,9 +1,11 @@
 package apiserver_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -221,6 +223,40 @@ var _ = Describe("The right to requeue", func() {
 			Expect(apierrors.IsForbidden(err)).To(BeTrue(), "%s: %v", user, err)
 		}
 		Expect(w.asked(ctx)).To(BeEmpty())
+	})
+})
+
+var _ = Describe("The operator's port", func() {
+	It("lets in nobody but the API server, and has no tokens reviewed", func(ctx SpecContext) {
+		direct := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is on this machine
+		ask := func(path, token string) int {
+			GinkgoHelper()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s", port, path), nil)
+			Expect(err).NotTo(HaveOccurred())
+			request.Header.Set("Authorization", "Bearer "+token)
+			response, err := direct.Do(request)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(response.Body.Close()).To(Succeed())
+			return response.StatusCode
+		}
+		reviews := func() []string {
+			GinkgoHelper()
+			var counts []string
+			for line := range strings.Lines(kubectl(ctx, "get", "--raw", "/metrics")) {
+				if strings.HasPrefix(line, "apiserver_request_total{") && strings.Contains(line, `"tokenreviews"`) {
+					counts = append(counts, line)
+				}
+			}
+			return counts
+		}
+		before := reviews()
+		Expect(ask("/readyz", "bad")).To(Equal(http.StatusOK))
+		valid := strings.TrimSpace(kubectl(ctx, "create", "token", "queuebinding-controller-manager", "-n", system))
+		Expect(ask(root, valid)).To(Equal(http.StatusUnauthorized))
+		for i := range 200 {
+			Expect(ask(root, fmt.Sprintf("bad-%d", i))).To(Equal(http.StatusUnauthorized))
+		}
+		Expect(reviews()).To(Equal(before))
 	})
 })
 

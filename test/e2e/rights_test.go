@@ -210,7 +210,7 @@ var _ = Describe("The operator's rights", func() {
 		Eventually(func() error { return k8s.Create(ctx, trial.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("no Jobs here")))
 
 		w.send(ctx, "x", nil)
-		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Jobs here")))
+		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("ValidatingAdmissionPolicy %q", w.namespace)))
 		Eventually(func() []corev1.Secret {
 			list := &corev1.SecretList{}
 			Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())

@@ -94,7 +94,7 @@ var _ = Describe("A message in files", func() {
 		refuse(ctx, w.namespace, "", "secrets", "true", "no Secrets here")
 		binding := w.binding(ctx, inFiles)
 		w.send(ctx, "x")
-		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Secrets here")))
+		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("ValidatingAdmissionPolicy %q", w.namespace)))
 		Expect(w.jobs(ctx)).To(BeEmpty())
 		Expect(w.queue.numbers(ctx)()).To(Equal([]string{"0", "1"}))
 	})
@@ -107,7 +107,7 @@ var _ = Describe("A message in files", func() {
 		trial := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "trial"}, Spec: binding.Spec.JobTemplate.Spec}
 		Eventually(func() error { return k8s.Create(ctx, trial.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("no Jobs here")))
 		w.send(ctx, "x")
-		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("no Jobs here")))
+		Eventually(status(ctx, binding)).Should(HaveField("LastRejection.Message", ContainSubstring("ValidatingAdmissionPolicy %q", w.namespace)))
 		list := &corev1.SecretList{}
 		Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
 		Expect(list.Items).To(BeEmpty())

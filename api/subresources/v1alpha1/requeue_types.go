@@ -51,7 +51,8 @@ type RequeueSpec struct {
 
 // RequeueStatus is the answer to a Requeue.
 type RequeueStatus struct {
-	// accepted are the names of the Jobs that will be requeued.
+	// accepted are the names of the Jobs that will be requeued. The operator looks at each again: what it then refuses is in
+	// status.lastRequeue of the binding.
 	// +listType=set
 	// +optional
 	Accepted []string `json:"accepted,omitempty"`

@@ -192,7 +192,7 @@ func schema_queuebinding_api_subresources_v1alpha1_RequeueStatus(ref common.Refe
 							},
 						},
 						SchemaProps: spec.SchemaProps{
-							Description: "accepted are the names of the Jobs that will be requeued.",
+							Description: "accepted are the names of the Jobs that will be requeued. The operator looks at each again: what it then refuses is in status.lastRequeue of the binding.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{

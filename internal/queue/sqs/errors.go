@@ -103,6 +103,9 @@ func entryError(code, message string, invalid queue.Reason) error {
 	if reason == queue.InvalidMessage {
 		reason = invalid
 	}
+	if invalid == queue.InvalidMessage && (reason == invalid || reason == queue.Unreachable) {
+		return queue.Errorf(reason, "SQS answered %s", code) // its words may quote the message that was sent
+	}
 	// What follows the first line are the signed parts of the request, with its time.
 	message, _, _ = strings.Cut(message, "\n")
 	return queue.Errorf(reason, "SQS answered %s: %s", code, message)

@@ -168,6 +168,22 @@ func TestErrorsHaveAReason(t *testing.T) {
 	}
 }
 
+// What SQS says of a message that it does not take ends up in a status and a log.
+func TestARefusedMessageIsNotQuoted(t *testing.T) {
+	for _, code := range []string{"com.amazonaws.sqs#InvalidMessageContents", "InvalidParameterValue", "SomethingElse"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(w, `{"__type": %q, "message": "hunter2 is not allowed"}`, code)
+		}))
+		err := at(t, server.URL, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").Send(t.Context(), queue.Outgoing{Body: "hunter2"})
+		server.Close()
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), code[strings.LastIndexByte(code, '#')+1:]) {
+			t.Errorf("%s: got %v", code, err)
+		}
+	}
+}
+
 func TestNoAnswerIsUnreachableAndReadsTheSameEachTime(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		connection, _, err := w.(http.Hijacker).Hijack()
