@@ -1,10 +1,16 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	fakeclient "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -143,5 +149,29 @@ func TestFailedJobsPolicy(t *testing.T) {
 				t.Errorf("%q, Jobs under %s: deletes and stops %v, want %v", policy, rule, got, tc.want)
 			}
 		}
+	}
+}
+
+// A status does not wait for the deletion of thousands of Jobs.
+func TestDeletionsTakeTurns(t *testing.T) {
+	var records []record
+	deletions := atomic.Int64{}
+	for i := range 2*maxDeletes + 1 {
+		records = append(records, aJob(fmt.Sprint(i), job.Failed, i, func(r *record) { r.Deleting = i == 0 }))
+	}
+	r := &Reconciler{Client: interceptor.NewClient(fakeclient.NewFakeClient(), interceptor.Funcs{
+		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+			deletions.Add(1)
+			return nil
+		},
+	})}
+	for _, want := range []bool{true, false} {
+		if more, err := r.deleteJobs(t.Context(), aBinding(), slices.Clone(records)); more != want || err != nil {
+			t.Errorf("more: %t and %v, want %t", more, err, want)
+		}
+		records = records[:maxDeletes+1]
+	}
+	if deletions.Load() != 2*maxDeletes {
+		t.Errorf("deleted %d Jobs", deletions.Load())
 	}
 }
