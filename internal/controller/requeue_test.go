@@ -71,7 +71,7 @@ var _ = Describe("A requeue", func() {
 	})
 
 	It("of many leaves room for a change of the binding", func(ctx SpecContext) {
-		const many = 300
+		const many = 600
 		w := newWorkspace(ctx)
 		w.queue.hold(true)
 		w.failed(ctx, many)

@@ -22,12 +22,12 @@ import (
 )
 
 // failures are n failed Jobs, created one second after the other.
-func failures(n int, change ...func(*batchv1.Job)) []client.Object {
+func failures(n int) []client.Object {
 	all := make([]client.Object, n)
 	for i := range all {
 		created := func(j *batchv1.Job) { j.CreationTimestamp = metav1.NewTime(noon.Add(time.Duration(i-n) * time.Second)) }
 		// Their names are in another order.
-		all[i] = aFailed(fmt.Sprintf("%s-%03d", string(rune('a'+i*7%26)), i), append([]func(*batchv1.Job){created}, change...)...)
+		all[i] = aFailed(fmt.Sprintf("%s-%03d", string(rune('a'+i*7%26)), i), created)
 	}
 	return all
 }
