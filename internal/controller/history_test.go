@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	fakeclient "sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -173,5 +174,24 @@ func TestDeletionsTakeTurns(t *testing.T) {
 	}
 	if deletions.Load() != 2*maxDeletes {
 		t.Errorf("deleted %d Jobs", deletions.Load())
+	}
+}
+
+// An operator that ends before the status counts a requeue leaves the Jobs to the next one, which counts by them.
+func TestSupersededJobsStayUntilTheStatusCountsThem(t *testing.T) {
+	sentAt := func(second int) func(*record) {
+		return func(r *record) { r.Sent, r.Requeued, r.SentAt = true, true, time.Unix(int64(second), 0) }
+	}
+	found := summary([]record{
+		aJob("told", job.Failed, 1, sentAt(5)), aJob("after-told", job.Active, 0, attempt("told", 2)),
+		aJob("untold", job.Failed, 2, sentAt(6)), aJob("after-untold", job.Active, 0, attempt("untold", 2)),
+	})
+	for second, want := range map[int64]string{4: "[]", 5: "[told]", 6: "[told untold]"} {
+		kept := found
+		kept.superseded = slices.Clone(found.superseded)
+		kept.keepUncounted(&v1alpha1.RequeueResult{Time: metav1.NewTime(time.Unix(second, 0))}, time.Unix(10, 0))
+		if got := names(kept.superseded); got != want {
+			t.Errorf("with a status of second %d, %s go, want %s", second, got, want)
+		}
 	}
 }
