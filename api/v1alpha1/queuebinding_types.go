@@ -394,10 +394,13 @@ type Failure struct {
 	FinishTime metav1.Time `json:"finishTime"`
 }
 
-// RequeueResult is the outcome of a request to requeue failed Jobs.
+// RequeueResult is the outcome of a request to requeue failed Jobs. What is asked for while one goes on is part of it.
 type RequeueResult struct {
-	// time is when the request was done.
+	// time is when the request was done, or, while it is in progress, how far it is.
 	Time metav1.Time `json:"time"`
+	// inProgress is whether a part of the request is still to be done; the numbers grow until then.
+	// +optional
+	InProgress bool `json:"inProgress,omitempty"`
 	// requeuedJobs is how many Jobs had their message sent again.
 	RequeuedJobs int32 `json:"requeuedJobs"`
 	// refusedJobs is how many were refused.

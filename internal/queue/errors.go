@@ -23,7 +23,7 @@ const (
 	Unreachable Reason = "Unreachable"
 	// InvalidQueue: the URL or region cannot be used.
 	InvalidQueue Reason = "InvalidQueue"
-	// InvalidMessage: the message passes one of the queue's limits. Only Send gives it.
+	// InvalidMessage: the message passes one of the queue's limits. Only Send and SendBatch give it.
 	InvalidMessage Reason = "InvalidMessage"
 	// NoDeadLetterQueue: the queue has no redrive policy. Only Redrive gives it.
 	NoDeadLetterQueue Reason = "NoDeadLetterQueue"

@@ -77,7 +77,7 @@ func (s *script) seen() (names []string, cut string) {
 
 // play plays a scenario once, with a step broken, or none where at is 0. Its error is one of the test, not
 // of the operator.
-func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fault) (outcome, error) {
+func (m *Matrix) play(ctx context.Context, scenario *Scenario, program string, at int, fault Fault) (outcome, error) {
 	name := fmt.Sprintf("case-%d", m.serial.Add(1))
 	result := outcome{scenario: scenario, at: at, fault: fault}
 	c := &Case{Scenario: scenario, Cluster: m.Cluster, Recorder: m.Recorder, Sent: map[string]string{}}
@@ -101,7 +101,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	if scenario.Prepare == nil {
 		c.script.arm()
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
+	operator, err := m.Cluster.StartOperator(program, endpoints)
 	if err != nil {
 		return result, err
 	}
@@ -109,7 +109,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	result.log = operator.Log
 	again := make(chan error, 1)
 	settled := make(chan struct{})
-	go func() { again <- m.startAgain(ctx, endpoints, started, c.script.done, settled) }()
+	go func() { again <- m.startAgain(ctx, program, endpoints, started, c.script.done, settled) }()
 
 	failure := c.run(ctx, cmp.Or(scenario.Timeout, m.Timeout, rig.Timeout), &result)
 	close(settled)
@@ -120,7 +120,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 }
 
 // startAgain starts the operator again once it was killed, and returns then or when that is not needed any more.
-func (m *Matrix) startAgain(ctx context.Context, endpoints *rig.Endpoints, running chan *process.Process, killed, settled <-chan struct{}) error {
+func (m *Matrix) startAgain(ctx context.Context, program string, endpoints *rig.Endpoints, running chan *process.Process, killed, settled <-chan struct{}) error {
 	select {
 	case <-killed:
 	case <-settled:
@@ -128,7 +128,7 @@ func (m *Matrix) startAgain(ctx context.Context, endpoints *rig.Endpoints, runni
 	case <-ctx.Done():
 		return nil
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
+	operator, err := m.Cluster.StartOperator(program, endpoints)
 	if err != nil {
 		return err
 	}

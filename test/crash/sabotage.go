@@ -17,6 +17,7 @@ const (
 	loopFile    = "internal/intake/loop.go"
 	lineageFile = "internal/job/lineage.go"
 	slotsFile   = "internal/ledger/slots.go"
+	sliceFile   = "internal/requeue/slice.go"
 )
 
 // Sabotages are all that the matrix must find.
@@ -69,5 +70,16 @@ var Sabotages = []Sabotage{
 		Edits: []rig.Edit{
 			{File: slotsFile, Old: "{ return s.open + len(s.expected) }", New: "{ return 0 }"},
 		},
+	},
+	{
+		// The Jobs of a requeue that an operator did not live to tell of go uncounted.
+		Name:     "requeues-not-held-for-the-status",
+		Scenario: "requeue in slices",
+		Finds:    miscounted,
+		Edits: []rig.Edit{{
+			File: sliceFile,
+			Old:  "	return !record.SentAt.IsZero() && (",
+			New:  "	return false && (",
+		}},
 	},
 }

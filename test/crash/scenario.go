@@ -32,6 +32,8 @@ type Scenario struct {
 	Files bool
 	// Twice has the queue deliver messages twice, as it may.
 	Twice bool
+	// Edits are of the operator's sources, so that few steps show what else takes many.
+	Edits []rig.Edit
 	// Prepare, where it is set, is called with the binding there and the operator running, and ends when what the
 	// scenario begins with is reached. What the operator does for it is not broken.
 	Prepare func(context.Context, *Case) error
@@ -109,6 +111,7 @@ const (
 	doubled     = "DOUBLED: "
 	limitPassed = "LIMIT: "
 	stuck       = "STUCK: "
+	miscounted  = "MISCOUNTED: "
 )
 
 // exactlyOnce is what is wrong with the Jobs of the messages that were sent: each must have had one Job for each of

@@ -57,6 +57,20 @@ var Scenarios = []*Scenario{
 		Violations: once(2),
 	},
 	{
+		// Four Jobs to a slice. The status tells of all, whichever of the operators sent them.
+		Name: "requeue in slices", Limit: 5,
+		Edits:  []rig.Edit{{File: sliceFile, Old: "	sliceJobs = 100\n", New: "	sliceJobs = 4\n"}},
+		Bodies: bodies(9, "no.invalid"),
+		Prepare: func(ctx context.Context, c *Case) error {
+			return rig.Await(ctx, "nine failed Jobs", func() string { return unsettled(ctx, c, 0, 9) })
+		},
+		Act:     requeueAll,
+		Missing: requeuedAndTold,
+		Violations: func(ctx context.Context, c *Case) []string {
+			return slices.Concat(exactlyOnce(c, 2), limitHeld(c), toldOf(ctx, c))
+		},
+	},
+	{
 		// Each of the forger's messages has a first attempt of its own, and the failed Job stays.
 		Name: "forged lineage", Limit: 2,
 		Bodies: bodies(1, "no.invalid"),
@@ -204,7 +218,7 @@ func eachHasItsSecret(ctx context.Context, c *Case) []string {
 
 // requeued: the second attempts have failed too, and the first ones are gone.
 func requeued(ctx context.Context, c *Case) string {
-	if said := unsettled(ctx, c, 0, 3); said != "" {
+	if said := unsettled(ctx, c, 0, len(c.Bodies)); said != "" {
 		return said
 	}
 	for _, job := range c.Recorder.Jobs(c.Binding.Namespace) {
@@ -213,6 +227,39 @@ func requeued(ctx context.Context, c *Case) string {
 		}
 	}
 	return ""
+}
+
+// requeuedAndTold: the same, and the status says that the requeue is done.
+func requeuedAndTold(ctx context.Context, c *Case) string {
+	if said := requeued(ctx, c); said != "" {
+		return said
+	}
+	last, err := lastRequeue(ctx, c)
+	switch {
+	case err != nil:
+		return err.Error()
+	case last == nil || last.InProgress:
+		return fmt.Sprintf("status.lastRequeue is %+v", last)
+	}
+	return ""
+}
+
+// toldOf is what is wrong with what the status says of a requeue of all that is done.
+func toldOf(ctx context.Context, c *Case) []string {
+	last, err := lastRequeue(ctx, c)
+	switch {
+	case err != nil:
+		return []string{err.Error()}
+	case last == nil || last.InProgress || int(last.RequeuedJobs) == len(c.Bodies) && last.RefusedJobs == 0:
+		return nil
+	}
+	return []string{fmt.Sprintf(miscounted+"%d Jobs were requeued, and the status says %+v", len(c.Bodies), *last)}
+}
+
+func lastRequeue(ctx context.Context, c *Case) (*v1alpha1.RequeueResult, error) {
+	binding := &v1alpha1.QueueBinding{}
+	err := c.Cluster.Client.Get(ctx, keyOf(c.Binding), binding)
+	return binding.Status.LastRequeue, err
 }
 
 // awaitJob waits for the first Job.

@@ -5,6 +5,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type Counts struct {
 	MaxLimit, MaxReceiving int
 	// Impossible is how often a visibility was asked for that SQS never gives.
 	Impossible int
+	// Sends are how many messages each batch had that was sent.
+	Sends []int
 }
 
 // Put puts messages on the queue, with the IDs "message-<body>".
@@ -73,7 +76,9 @@ func (q *Queue) SetFault(fault error) {
 func (q *Queue) Counts() Counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.counts
+	counts := q.counts
+	counts.Sends = slices.Clone(counts.Sends)
+	return counts
 }
 
 // Receiving returns how many receives are under way.
@@ -218,11 +223,20 @@ func (q *Queue) Send(_ context.Context, message queue.Outgoing) error {
 
 // SendBatch implements queue.Queue.
 func (q *Queue) SendBatch(ctx context.Context, messages []queue.Outgoing) []error {
-	errs := make([]error, len(messages))
-	for i, message := range messages {
-		errs[i] = q.Send(ctx, message)
+	batches, errs := queue.Batches(messages)
+	for _, batch := range batches {
+		q.countSend(len(batch))
+		for _, i := range batch {
+			errs[i] = q.Send(ctx, messages[i])
+		}
 	}
 	return errs
+}
+
+func (q *Queue) countSend(messages int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.counts.Sends = append(q.counts.Sends, messages)
 }
 
 // Redrive implements queue.Queue.

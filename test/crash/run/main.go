@@ -45,11 +45,7 @@ func run(ctx context.Context, every, parallel int, only string) (violations int,
 	if err != nil {
 		return 0, err
 	}
-	program, err := cluster.Build("manager")
-	if err != nil {
-		return 0, err
-	}
-	matrix := &crash.Matrix{Cluster: cluster, Recorder: recorded, Program: program, Parallel: parallel, Every: every, Log: os.Stdout}
+	matrix := &crash.Matrix{Cluster: cluster, Recorder: recorded, Parallel: parallel, Every: every, Log: os.Stdout}
 	var rows []crash.Row
 	for _, matrix.Survive = range []bool{false, true} {
 		for _, scenario := range crash.Scenarios {
