@@ -18,6 +18,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
+	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
 // inFiles has one message at a time, in files.
@@ -239,8 +240,9 @@ func TestASecretIsMadeItsJobsWhateverHappensToIt(t *testing.T) {
 					return err
 				})
 				b.queue.Put("a")
-				time.Sleep(100 * time.Millisecond)
-				b.whole() // within less than a backoff
+				// Longer than the queue's poll takes to find the message, and less than a backoff.
+				time.Sleep(timer.FirstRetry - time.Millisecond)
+				b.whole()
 				time.Sleep(time.Second)
 				b.want(0, 1, 1)
 			})
