@@ -97,6 +97,8 @@ type delivery struct {
 	secrets  []*corev1.Secret
 	// probe reports whether this attempt tries for all that wait.
 	probe bool
+	// unanswered reports whether the last attempt was not answered in time, so that the Job may still be made.
+	unanswered bool
 	// refusals is how often the API server failed at this one, overtaken how often another was created in between, and creates how
 	// many had been at the last refusal.
 	refusals, overtaken int
@@ -171,7 +173,7 @@ func (c *Creator) settle(d *delivery, attempted bool, record job.Record, err err
 	case d.rendered == nil:
 	case err == nil && record.IsFailedAttempt():
 		c.ledger.Reopen(d.name)
-	case rejected || !attempted:
+	case rejected && !d.unanswered || !attempted:
 		c.ledger.Cancel(d.name)
 	default:
 		c.ledger.Finish(d.name)

@@ -16,6 +16,7 @@ const maxRefusals = 3
 // stops nobody. It returns nil where the message may wait with the others.
 func (c *Creator) faultOf(d *delivery, err error) error {
 	blocked, ok := errors.AsType[*BlockedError](err)
+	d.unanswered = ok && isUnanswered(err)
 	if !ok || !blocked.mayBeTheMessages() || d.rendered == nil {
 		return nil
 	}

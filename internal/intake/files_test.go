@@ -349,6 +349,33 @@ func TestNoJobIsCreatedBesideTheSecretOfADeletedOne(t *testing.T) {
 	})
 }
 
+// A Secret that somebody deletes while it waits for its Job, and that a finalizer keeps, is not taken for one that stays.
+func TestNoJobIsCreatedForASecretThatIsBeingDeleted(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(refusing[*batchv1.Job](errQuota))
+		b.queue.Put("a")
+		time.Sleep(time.Second)
+		secret := b.secret()
+		secret.Finalizers = []string{"example.com/waits"}
+		if err := errors.Join(b.client.Update(t.Context(), secret), b.client.Delete(t.Context(), secret)); err != nil {
+			t.Fatal(err)
+		}
+		b.crash()
+		b.start(b.queue)
+		time.Sleep(10 * time.Minute)
+		if names, _ := b.jobs(); len(names) > 1 {
+			t.Errorf("Jobs %v beside a Secret that goes", names)
+		}
+		secret = b.secret()
+		secret.Finalizers = nil
+		if err := b.client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(16 * time.Minute)
+		b.whole()
+	})
+}
+
 // A Secret that somebody else made under the name is left alone, and no Job is made that would mount it.
 func TestAForeignSecretIsNotTaken(t *testing.T) {
 	run(t, inFiles, func(b *bench) {
