@@ -286,12 +286,12 @@ func (c *Creator) answer(existing *batchv1.Job, d *delivery) (job.Record, error)
 	}
 	err = c.requests.patchReceipt(existing, receipt)
 	switch {
+	case isBlocked(err): // before all else, as it may be a denial that calls itself a conflict
+		return record, err
 	case apierrors.IsConflict(err): // the job controller is often at it too
 		return c.complete(d)
 	case apierrors.IsNotFound(err):
 		return record, ErrGone
-	case err != nil:
-		return record, err
 	}
 	c.log.V(1).Info("Received a message again whose Job runs", "messageID", d.message.ID, "job", existing.Name)
 	record.Receipt = receipt
