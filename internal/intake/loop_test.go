@@ -102,6 +102,28 @@ func TestAMessageThatTheAPIServerFailsAtStopsNobody(t *testing.T) {
 	}
 }
 
+// P5: as many of them as there are slots, none of which passes, do not wait for each other's turns until all have failed often.
+func TestMessagesThatTheAPIServerFailsAtHoldNobodyUpTogether(t *testing.T) {
+	const slots = 20
+	run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Concurrency.MaxActiveJobs = new(int32(slots)) }, func(b *bench) {
+		good := job.Lineage{Root: "message-good", Attempt: 1}.MessageLabel()
+		b.setFault(func(create func() error, object client.Object) error {
+			if label := object.GetLabels()[v1alpha1.LabelMessage]; label == good || label == (job.Lineage{Root: "sample", Attempt: 1}).MessageLabel() {
+				return create()
+			}
+			return apierrors.NewInternalError(errors.New("replace operation does not apply"))
+		})
+		for n := range slots {
+			b.queue.Put(fmt.Sprint(n))
+		}
+		b.queue.Put("good")
+		time.Sleep(30 * time.Second)
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs within half a minute, want that of the message behind", len(names))
+		}
+	})
+}
+
 // unanswered are the ways in which a create ends that nobody answers: webhooks may take longer, one after the other, than the
 // operator or the API server waits.
 var unanswered = map[string]error{
