@@ -28,11 +28,11 @@ func TestClassify(t *testing.T) {
 		err.ErrStatus.Reason = reason
 		return err
 	}
-	denied := func(code int32) error {
+	denied := func(code int32) *apierrors.StatusError {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Message: `admission webhook "policy.example.com" denied the request: no`}}
 	}
 	as := func(reason metav1.StatusReason, causes ...metav1.StatusCause) error {
-		err := denied(http.StatusConflict).(*apierrors.StatusError)
+		err := denied(http.StatusConflict)
 		err.ErrStatus.Reason, err.ErrStatus.Details = reason, &metav1.StatusDetails{Causes: causes}
 		return err
 	}
