@@ -97,6 +97,8 @@ type delivery struct {
 	secrets  []*corev1.Secret
 	// probe reports whether this attempt tries for all that wait.
 	probe bool
+	// unanswered reports whether the last attempt was not answered in time, so that the Job may still be made.
+	unanswered bool
 	// refusals is how often the API server failed at this one, overtaken how often another was created in between, and creates how
 	// many had been at the last refusal.
 	refusals, overtaken int
@@ -171,7 +173,7 @@ func (c *Creator) settle(d *delivery, attempted bool, record job.Record, err err
 	case d.rendered == nil:
 	case err == nil && record.IsFailedAttempt():
 		c.ledger.Reopen(d.name)
-	case rejected || !attempted:
+	case rejected && !d.unanswered || !attempted:
 		c.ledger.Cancel(d.name)
 	default:
 		c.ledger.Finish(d.name)
@@ -284,12 +286,12 @@ func (c *Creator) answer(existing *batchv1.Job, d *delivery) (job.Record, error)
 	}
 	err = c.requests.patchReceipt(existing, receipt)
 	switch {
+	case isBlocked(err): // before all else, as it may be a denial that calls itself a conflict
+		return record, err
 	case apierrors.IsConflict(err): // the job controller is often at it too
 		return c.complete(d)
 	case apierrors.IsNotFound(err):
 		return record, ErrGone
-	case err != nil:
-		return record, err
 	}
 	c.log.V(1).Info("Received a message again whose Job runs", "messageID", d.message.ID, "job", existing.Name)
 	record.Receipt = receipt

@@ -24,6 +24,8 @@ type gate struct {
 	backoff wait.Backoff
 	until   time.Time
 	probing bool
+	// refusedProbes is how many tries in a row were refused since the gate closed.
+	refusedProbes int
 	// waiting are the tickets of those who wait to enter, in their order.
 	waiting []int
 	tickets int
@@ -40,6 +42,13 @@ func (g *gate) isClosed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.closed
+}
+
+// probesRefused returns how many tries in a row were refused since the gate closed.
+func (g *gate) probesRefused() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refusedProbes
 }
 
 // enter waits until a create may be tried. It returns false when ctx ends before that. probe reports whether this one tries for
@@ -103,7 +112,7 @@ func (g *gate) leave(ticket int) {
 func (g *gate) pass() {
 	g.mu.Lock()
 	was := g.closed
-	g.closed, g.probing, g.backoff = false, false, timer.Backoff()
+	g.closed, g.probing, g.backoff, g.refusedProbes = false, false, timer.Backoff(), 0
 	if was {
 		g.move()
 	}
@@ -120,6 +129,9 @@ func (g *gate) refuse(reason, message string) {
 	// Those who entered before the gate closed come back together: they count as one.
 	if !g.closed || g.probing {
 		g.until = now.Add(g.backoff.Step())
+	}
+	if g.probing {
+		g.refusedProbes++
 	}
 	g.closed, g.probing = true, false
 	g.move()

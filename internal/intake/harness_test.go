@@ -164,6 +164,16 @@ func (b *bench) jobs() (names []string, most int) {
 	return names, most
 }
 
+// exists reports whether there is a Job of a name.
+func (b *bench) exists(name string) bool {
+	b.t.Helper()
+	err := b.client.Get(b.t.Context(), client.ObjectKey{Namespace: "batch", Name: name}, &batchv1.Job{})
+	if client.IgnoreNotFound(err) != nil {
+		b.t.Fatal(err)
+	}
+	return err == nil
+}
+
 // job reads a Job.
 func (b *bench) job(name string) *batchv1.Job {
 	b.t.Helper()

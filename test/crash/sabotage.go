@@ -13,6 +13,8 @@ type Sabotage struct {
 
 const (
 	creatorFile = "internal/creator/creator.go"
+	faultFile   = "internal/creator/fault.go"
+	handleFile  = "internal/intake/handle.go"
 	keysFile    = "internal/job/keys.go"
 	loopFile    = "internal/intake/loop.go"
 	lineageFile = "internal/job/lineage.go"
@@ -61,6 +63,22 @@ var Sabotages = []Sabotage{
 			Old:  "	err := c.secrets.store(d.secrets, d.name, d.probe)\n",
 			New:  "	var err error\n",
 		}},
+	},
+	{
+		Name:     "message-never-at-fault",
+		Scenario: "webhook fails for one message",
+		Finds:    stuck + "one message holds up",
+		Edits: []rig.Edit{
+			{File: faultFile, Old: "const maxRefusals = 3\n", New: "const maxRefusals = 1 << 30\n"},
+		},
+	},
+	{
+		Name:     "rule-of-the-binding",
+		Scenario: "switched from on success, create not answered",
+		Finds:    lost + "the message of a Job that runs",
+		Edits: []rig.Edit{
+			{File: handleFile, Old: "	case !record.MessageOnQueue():\n		h.created", New: "	case !h.settings.Load().onJobSucceeded():\n		h.created"},
+		},
 	},
 	{
 		// A slot is asked for twice: before the receive, and before the create.

@@ -29,9 +29,10 @@ type Job struct {
 	Root    string
 	Attempt int
 	Body    string
-	// Added is when it was seen first, Revision the API server's count of changes at its creation.
-	Added    time.Time
-	Revision int64
+	// Added is when it was seen first, Revision the API server's count of changes at its creation. FinishedBy is that count when
+	// it was first seen finished, or 0.
+	Added                time.Time
+	Revision, FinishedBy int64
 	// Finished is true once it is complete or failed. Failed Jobs are finished, too.
 	Finished, Failed bool
 	Requeued         bool
@@ -143,6 +144,9 @@ func (r *Recorder) sawJob(object *batchv1.Job, deleted bool) {
 		r.jobs[object.UID] = known
 	}
 	if state := job.Observe(object).State; state != job.Active {
+		if !known.Finished {
+			known.FinishedBy = revision(object)
+		}
 		known.Finished, known.Failed = true, state == job.Failed
 	}
 	_, known.Requeued = object.Annotations[v1alpha1.AnnotationRequeuedAt]

@@ -50,19 +50,24 @@ func (c *Cluster) CreateQueue(ctx context.Context, name, dead string, receives i
 
 func (q *Queue) isFIFO() bool { return strings.HasSuffix(q.Name, ".fifo") }
 
-// Send sends a message and returns its ID. On a FIFO queue all are of one group.
+// Send sends a message and returns its ID. On a FIFO queue all are of one message group.
 func (q *Queue) Send(ctx context.Context, body string) (string, error) {
 	return q.SendWith(ctx, body, nil)
 }
 
 // SendWith sends a message with attributes, which are strings.
 func (q *Queue) SendWith(ctx context.Context, body string, attributes map[string]string) (string, error) {
+	return q.SendTo(ctx, "group", body, attributes)
+}
+
+// SendTo sends a message with attributes to a message group, where the queue is a FIFO one.
+func (q *Queue) SendTo(ctx context.Context, group, body string, attributes map[string]string) (string, error) {
 	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body, MessageAttributes: map[string]types.MessageAttributeValue{}}
 	for name, value := range attributes {
 		input.MessageAttributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
 	}
 	if q.isFIFO() {
-		input.MessageGroupId = aws.String("group")
+		input.MessageGroupId = &group
 	}
 	output, err := q.client.SendMessage(ctx, input)
 	if err != nil {
