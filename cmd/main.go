@@ -200,6 +200,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
+		Memory:   intake.NewMemory(),
 		Keys:     keySource.Keys,
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
