@@ -93,6 +93,9 @@ func main() {
 	logging.BindFlags(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	if err := followMemoryLimit(); err != nil {
+		ctrl.Log.Info("Could not read the container's memory limit; set GOMEMLIMIT to have one", "cause", err.Error())
+	}
 	defer goruntime.KeepAlive(paceGarbage())
 	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
 
@@ -203,6 +206,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
+		Memory:   intake.NewMemory(),
 		Keys:     keySource.Keys,
 	}, sqs.NewOpener(), ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {

@@ -208,7 +208,7 @@ type Message struct {
 	Delivery Delivery `json:"delivery,omitempty"`
 
 	// variables become environment variables of every container, ahead of the container's own. Use them as
-	// `$(name)` in command, args and other variables.
+	// `$(name)` in command, args and other variables. Their expressions may have 16 KiB together.
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64

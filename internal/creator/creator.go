@@ -37,6 +37,8 @@ type Options struct {
 	UID     types.UID
 	// Wanted reports whether Jobs may still be created for messages that were received.
 	Wanted func() bool
+	// Crowded reports whether messages that wait for the API server are to go back but for one, which tries for all.
+	Crowded func() bool
 	// Created, where it is set, is called for each Job that was created.
 	Created func()
 	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
@@ -65,7 +67,7 @@ type Creator struct {
 
 // New makes a Creator. Once stopped ends it waits for the API server no more, but finishes what it does until ctx ends.
 func New(ctx, stopped context.Context, o Options) *Creator {
-	gate := newGate(o.Clock, o.Blocked)
+	gate := newGate(o.Clock, o.Blocked, o.Crowded)
 	requests := &requests{
 		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, gate: gate, places: make(chan struct{}, parallelCreates),
 		namespace: o.Binding.Namespace, uid: o.UID,
@@ -86,6 +88,9 @@ func New(ctx, stopped context.Context, o Options) *Creator {
 
 // IsBlocked reports whether the API server took no Job when it was last asked.
 func (c *Creator) IsBlocked() bool { return c.gate.isClosed() }
+
+// Reconsider has messages that wait for the API server look at Crowded.
+func (c *Creator) Reconsider() { c.gate.reconsider() }
 
 // delivery is a message on its way into a Job.
 type delivery struct {
@@ -153,7 +158,7 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 }
 
 // enter waits until an attempt may be made. It returns false where none is to be made any more: what would have to wait for the
-// API server ends with stopped, and the binding may have no use for the message any more.
+// API server ends with stopped, or for want of room, and the binding may have no use for the message any more.
 func (c *Creator) enter(d *delivery) bool {
 	probe, entered := c.gate.enter(c.stopped)
 	d.probe = probe

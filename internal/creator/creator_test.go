@@ -100,7 +100,7 @@ func TestSlowWebhooksStallNobodyElse(t *testing.T) {
 		for _, namespace := range []string{"slow-a", "slow-b", "quick"} {
 			creators[namespace] = New(ctx, ctx, Options{
 				Client: api, Clock: clock.RealClock{}, Log: logr.Discard(), Limiter: limiter, Ledger: ledgers.Of(types.UID(namespace)),
-				Binding: types.NamespacedName{Namespace: namespace, Name: "b"}, UID: types.UID(namespace), Blocked: func(string, string) {},
+				Binding: types.NamespacedName{Namespace: namespace, Name: "b"}, UID: types.UID(namespace), Blocked: func(string, string) {}, Crowded: roomy,
 			})
 		}
 		create := func(namespace string) error {

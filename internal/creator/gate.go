@@ -18,6 +18,8 @@ type gate struct {
 	clock clock.Clock
 	// changed is called when the gate closes, opens or has a new reason.
 	changed func(reason, message string)
+	// crowded reports whether all but the first are to leave.
+	crowded func() bool
 
 	mu      sync.Mutex
 	closed  bool
@@ -33,8 +35,8 @@ type gate struct {
 	moved chan struct{}
 }
 
-func newGate(c clock.Clock, changed func(reason, message string)) *gate {
-	return &gate{clock: c, changed: changed, backoff: timer.Backoff(), moved: make(chan struct{})}
+func newGate(c clock.Clock, changed func(reason, message string), crowded func() bool) *gate {
+	return &gate{clock: c, changed: changed, crowded: crowded, backoff: timer.Backoff(), moved: make(chan struct{})}
 }
 
 // isClosed reports whether the last create was refused.
@@ -51,8 +53,8 @@ func (g *gate) probesRefused() int {
 	return g.refusedProbes
 }
 
-// enter waits until a create may be tried. It returns false when ctx ends before that. probe reports whether this one tries for
-// all. Each enter that succeeds must be followed by pass, refuse or abandon.
+// enter waits until a create may be tried. It returns false when ctx ends before that, or where there is no room to wait. probe
+// reports whether this one tries for all. Each enter that succeeds must be followed by pass, refuse or abandon.
 func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 	ticket := g.queue()
 	defer g.leave(ticket)
@@ -70,6 +72,10 @@ func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 			g.probing = true
 			g.mu.Unlock()
 			return true, true
+		}
+		if g.waiting[0] != ticket && g.crowded() {
+			g.mu.Unlock()
+			return false, false
 		}
 		moved := g.moved
 		g.mu.Unlock()
@@ -104,6 +110,15 @@ func (g *gate) leave(ticket int) {
 	i, _ := slices.BinarySearch(g.waiting, ticket)
 	g.waiting = slices.Delete(g.waiting, i, i+1)
 	if first && g.closed && !g.probing {
+		g.move()
+	}
+}
+
+// reconsider has those who wait look whether there is room to.
+func (g *gate) reconsider() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
 		g.move()
 	}
 }

@@ -66,7 +66,8 @@ type Stats struct {
 // the way to it is the cause; a context's error is returned as it is.
 type Queue interface {
 	// Receive waits up to wait for messages and hides up to limit (1 to MaxBatch) of them for visibility.
-	// A canceled receive may leave messages hidden that nobody got; let it end.
+	// A canceled receive may leave messages hidden that nobody got; let it end. It asks the Admit of its context before it
+	// reads messages.
 	Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error)
 	// Delete removes messages by their receipt handles and returns one error for each, nil where it was deleted.
 	Delete(ctx context.Context, receiptHandles []string) []error

@@ -125,7 +125,7 @@ func (q *Queue) Receive(ctx context.Context, limit int, wait, visibility time.Du
 	defer q.end()
 	for deadline := time.Now().Add(wait); ; {
 		if messages := q.Take(limit, visibility); len(messages) > 0 || !time.Now().Before(deadline) {
-			return messages, nil
+			return messages, admitted(ctx, messages)
 		}
 		select {
 		case <-ctx.Done():
@@ -133,6 +133,19 @@ func (q *Queue) Receive(ctx context.Context, limit int, wait, visibility time.Du
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// admitted asks for room for messages, as they were in an answer of SQS.
+func admitted(ctx context.Context, messages []queue.Message) error {
+	admit := queue.AdmissionOf(ctx)
+	if admit == nil || len(messages) == 0 {
+		return nil
+	}
+	bytes := 0
+	for i := range messages {
+		bytes += messages[i].Size()
+	}
+	return admit(ctx, int64(bytes))
 }
 
 func (q *Queue) begin(limit int) (latency time.Duration) {

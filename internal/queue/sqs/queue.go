@@ -32,7 +32,7 @@ type sqsQueue struct {
 
 // Receive implements queue.Queue.
 func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+answerTimeout)
+	ctx, cancel := withinTime(ctx, wait+answerTimeout)
 	defer cancel()
 	output, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:              &q.url,
@@ -47,6 +47,9 @@ func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time
 		},
 	})
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return nil, classify(err, queue.InvalidQueue)
 	}
 	messages := make([]queue.Message, 0, len(output.Messages))
