@@ -154,6 +154,11 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 	@$(DEVENV) build --node=real
 	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
 
+.PHONY: neighbours
+neighbours: $(DEVENV) ## Test the operator beside what people run with it: a HorizontalPodAutoscaler. Part of test.
+	@$(DEVENV) build --node=simulated
+	@go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/autoscaling
+
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
 	@go run ./test/crash/run -every=$(or $(EVERY),1)

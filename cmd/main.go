@@ -230,5 +230,8 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, namespace string
 	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
+	if err := metrics.RegisterBindings(ctrlmetrics.Registry, reconciler.Led(mgr.Elected())); err != nil {
+		return fmt.Errorf("set up the gauges of bindings: %w", err)
+	}
 	return nil
 }

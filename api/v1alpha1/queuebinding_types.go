@@ -35,7 +35,8 @@ type QueueBinding struct {
 	Spec QueueBindingSpec `json:"spec"`
 
 	// status is what the operator last saw. It is recomputed, never counted up, and may be up to a second old;
-	// numbers of messages may be up to a minute old.
+	// numbers of messages may be up to a minute old. Its observedGeneration is -1 until the operator has seen the binding.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status QueueBindingStatus `json:"status,omitempty"`
 }

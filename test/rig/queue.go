@@ -102,6 +102,14 @@ func (q *Queue) SendAll(ctx context.Context, bodies []string) error {
 	return group.Wait()
 }
 
+// Purge deletes what the queue holds.
+func (q *Queue) Purge(ctx context.Context) error {
+	if _, err := q.client.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: &q.URL}); err != nil {
+		return fmt.Errorf("purging queue %s: %w", q.Name, err)
+	}
+	return nil
+}
+
 // QueuedMessage is a message that a queue holds, visible or not.
 type QueuedMessage struct{ ID, Lineage string }
 
