@@ -216,7 +216,7 @@ var _ = Describe("What users apply", func() {
 	})
 
 	It("takes every sample", func(ctx SpecContext) {
-		Expect(kubectl(ctx, "apply", "--dry-run=server", "-f", "config/samples/ping.yaml", "-f", "config/samples/render.yaml")).NotTo(ContainSubstring("Warning"))
+		Expect(kubectl(ctx, "apply", "--dry-run=server", "-k", "config/samples")).NotTo(ContainSubstring("Warning"))
 	})
 
 	It("takes what the plugin converts from a ScaledJob of KEDA", func(ctx SpecContext) {
