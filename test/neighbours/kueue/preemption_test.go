@@ -25,7 +25,7 @@ var _ = Describe("Jobs that are preempted", func() {
 			b.Spec.JobTemplate.Metadata.Labels[labelPriority] = w.namespace
 		})
 		send(ctx, lowQueue, low, 20)
-		Eventually(status(ctx, lowBinding)).Should(counts(low, 0, 0))
+		Eventually(status(ctx, lowBinding)).Should(counts(low, 0))
 		Eventually(w.count(ctx, lowBinding, running)).Should(Equal(atOnce))
 
 		By("sending what is urgent")
@@ -34,11 +34,11 @@ var _ = Describe("Jobs that are preempted", func() {
 			return []int{w.count(ctx, lowBinding, running)(), w.count(ctx, urgentBinding, running)()}
 		}).Should(Equal([]int{0, urgent}))
 		Expect(visible(ctx, lowQueue)()).To(Equal([]int{0, low}))
-		Eventually(status(ctx, lowBinding)).Should(counts(low, 0, 0))
+		Eventually(status(ctx, lowBinding)).Should(counts(low, 0))
 
 		By("having done what was urgent")
-		Eventually(status(ctx, urgentBinding)).Should(counts(0, urgent, 0))
-		Eventually(status(ctx, lowBinding)).Should(counts(0, low, 0))
+		Eventually(status(ctx, urgentBinding)).Should(counts(0, urgent))
+		Eventually(status(ctx, lowBinding)).Should(counts(0, low))
 		Expect(most()).To(BeNumerically("<=", atOnce), "Jobs that ran at once")
 		for _, each := range w.jobs(ctx, lowBinding) {
 			Expect(each.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationReceiveCount, "1"))
@@ -58,7 +58,7 @@ var _ = Describe("Jobs that are preempted", func() {
 		Eventually(w.count(ctx, binding, waiting)).Should(Equal(1))
 		Consistently(visible(ctx, queue), 6*time.Second).Should(Equal([]int{0, 1}))
 		w.setStopPolicy(ctx, "None")
-		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, 1))
 		Eventually(queue.Holds).WithArguments(ctx, 0).Should(BeEmpty())
 		w.expectOnce(1, binding)
 	})

@@ -29,13 +29,13 @@ var _ = Describe("Jobs that wait for quota", func() {
 		})
 
 		By("having no quota")
-		Eventually(status(ctx, binding)).Should(And(counts(limit, 0, 0), condition(v1alpha1.ConditionReady, HavePrefix("True Running"))))
+		Eventually(status(ctx, binding)).Should(And(counts(limit, 0), condition(v1alpha1.ConditionReady, HavePrefix("True Running"))))
 		Consistently(w.count(ctx, binding, waiting)).Should(Equal(limit))
 		Expect(queue.Holds(ctx, messages-limit)).To(BeEmpty())
 
 		By("having a quota of one CPU")
 		w.setQuota(ctx)
-		Eventually(status(ctx, binding)).Should(counts(0, messages, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, messages))
 		Expect(most()).To(Equal(atOnce), "Jobs that ran at once")
 		Eventually(queue.Holds).WithArguments(ctx, 0).Should(BeEmpty())
 		w.expectOnce(messages, binding)
@@ -49,7 +49,7 @@ var _ = Describe("Jobs that wait for quota", func() {
 		})
 		id, err := queue.Send(ctx, `{"target": "127.0.0.1", "duration": 1}`)
 		Expect(err).NotTo(HaveOccurred())
-		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, 1))
 
 		job := w.jobs(ctx, binding)[0]
 		Expect(job.Labels).To(HaveKeyWithValue(labelQueue, localQueue))
@@ -68,7 +68,7 @@ var _ = Describe("Jobs that wait for quota", func() {
 		})
 		Eventually(w.count(ctx, binding, running)).Should(Equal(1))
 		Eventually(w.count(ctx, binding, waiting)).Should(Equal(1))
-		Eventually(status(ctx, binding)).Should(counts(1, 0, 0))
+		Eventually(status(ctx, binding)).Should(counts(1, 0))
 		Consistently(w.count(ctx, binding, waiting)).Should(Equal(1))
 		Expect(w.jobs(ctx, binding)).To(HaveLen(1))
 		Expect(queue.Holds(ctx, 1)).To(BeEmpty())

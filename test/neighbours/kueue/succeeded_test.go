@@ -22,7 +22,7 @@ var _ = Describe("Under OnJobSucceeded", func() {
 			// It counts from the admission: none fails for having waited longer.
 			b.Spec.JobTemplate.Spec.ActiveDeadlineSeconds = new(int64(5 * visibility))
 		})
-		Eventually(status(ctx, binding)).Should(counts(messages, 0, 0))
+		Eventually(status(ctx, binding)).Should(counts(messages, 0))
 		hidden := func() { Consistently(visible(ctx, queue), 5*visibility*time.Second).Should(Equal([]int{0, messages})) }
 		hidden()
 		operator.Kill()
@@ -30,7 +30,7 @@ var _ = Describe("Under OnJobSucceeded", func() {
 		hidden()
 
 		w.setQuota(ctx)
-		Eventually(status(ctx, binding)).Should(counts(0, messages, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, messages))
 		Eventually(queue.Holds).WithArguments(ctx, 0).Should(BeEmpty())
 		w.expectOnce(messages, binding)
 	})
@@ -44,7 +44,7 @@ var _ = Describe("Under OnJobSucceeded", func() {
 		operator.Kill()
 		operator = startOperator(buildLeaping())
 		binding := w.binding(ctx, "work", queue, maxActive(2), onJobSucceeded(visibility)) // one more, or nothing is received
-		Eventually(status(ctx, binding)).Should(counts(1, 0, 0))
+		Eventually(status(ctx, binding)).Should(counts(1, 0))
 		receives := func() string {
 			jobs := w.jobs(ctx, binding)
 			if len(jobs) != 1 {
@@ -68,7 +68,7 @@ var _ = Describe("Under OnJobSucceeded", func() {
 		operator.Kill()
 		operator = startOperator(program)
 		w.setQuota(ctx)
-		Eventually(status(ctx, binding)).Should(counts(0, 1, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, 1))
 		Eventually(queue.Holds).WithArguments(ctx, 0).Should(BeEmpty())
 		w.expectOnce(1, binding)
 	})

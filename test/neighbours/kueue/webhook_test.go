@@ -26,7 +26,7 @@ var _ = Describe("Kueue's webhook", func() {
 		Expect(w.jobs(ctx, binding)).To(BeEmpty())
 
 		Expect(cluster.StartPart(testenv.Kueue)).To(Succeed())
-		Eventually(status(ctx, binding)).Should(counts(0, messages, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, messages))
 		Eventually(queue.Holds).WithArguments(ctx, 0).Should(BeEmpty())
 		w.expectOnce(messages, binding)
 	})
@@ -54,7 +54,7 @@ var _ = Describe("Kueue's webhook", func() {
 		send(ctx, queue, 2, 1)
 		Eventually(w.count(ctx, binding, waiting)).Should(Equal(2))
 		w.setQuota(ctx)
-		Eventually(status(ctx, binding)).Should(counts(0, 2, 0))
+		Eventually(status(ctx, binding)).Should(counts(0, 2))
 		w.expectOnce(2, binding)
 	})
 })
