@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -33,21 +34,28 @@ type neighbour struct {
 	program string
 	// crds are directories with CRDs, below module. They are applied before the program starts.
 	crds []string
+	// manifests are directories with more objects, below module, which come to stand beside the CRDs and are not applied.
+	manifests []string
 	// minutes is about how long the first build takes on two cores.
 	minutes int
 	// needs are groups that it makes no sense without, beside the control plane.
 	needs []string
 	// machines tells that it makes simulated nodes, which kwok has to play also beside a real one.
 	machines bool
+	// setUp, where there is one, does after its CRDs are there what else it needs before its first start.
+	setUp func(context.Context, *Environment) error
 	// command returns arguments and environment of the program. It has to answer GET requests for readiness on the given
 	// port; ports for all else come from env. Path, KUBECONFIG with an admin's rights and Address are added.
 	command func(env *Environment, probe int) (Command, error)
 	// readiness is the path on that port that answers 200 once the program works.
 	readiness string
+	// whileStarting, where there is one, does what the program waits for, with the manifests. It is called again until it
+	// returns nil and the program is ready.
+	whileStarting func(context.Context, *Environment, []*unstructured.Unstructured) error
 }
 
 // neighbours are all that there are.
-var neighbours = []neighbour{karpenter}
+var neighbours = []neighbour{karpenter, kueue}
 
 func findNeighbour(group string) (neighbour, bool) {
 	for _, n := range neighbours {
@@ -86,7 +94,11 @@ func (l Layout) buildNeighbour(ctx context.Context, log io.Writer, n neighbour) 
 		return err
 	}
 	temporary := filepath.Join(l.Assets, ".building-"+filepath.Base(dir))
-	if err := errors.Join(os.RemoveAll(temporary), os.MkdirAll(filepath.Join(temporary, crdsDir), 0o755)); err != nil {
+	if err := errors.Join(
+		os.RemoveAll(temporary),
+		os.MkdirAll(filepath.Join(temporary, crdsDir), 0o755),
+		os.MkdirAll(filepath.Join(temporary, manifestsDir), 0o755),
+	); err != nil {
 		return fmt.Errorf("building %s: %w", n.name, err)
 	}
 	source := filepath.Join("hack", "devenv", n.name)
@@ -101,9 +113,11 @@ func (l Layout) buildNeighbour(ctx context.Context, log io.Writer, n neighbour) 
 	if err != nil {
 		return fmt.Errorf("finding the CRDs of %s: %w", n.name, err)
 	}
-	for _, crds := range n.crds {
-		if err := copyFiles(filepath.Join(temporary, crdsDir), filepath.Join(strings.TrimSpace(string(module)), crds)); err != nil {
-			return fmt.Errorf("copying the CRDs of %s: %w", n.name, err)
+	for into, directories := range map[string][]string{crdsDir: n.crds, manifestsDir: n.manifests} {
+		for _, from := range directories {
+			if err := copyFiles(filepath.Join(temporary, into), filepath.Join(strings.TrimSpace(string(module)), from)); err != nil {
+				return fmt.Errorf("copying the %s of %s: %w", into, n.name, err)
+			}
 		}
 	}
 	if err := errors.Join(os.RemoveAll(dir), os.Rename(temporary, dir)); err != nil {
@@ -112,8 +126,11 @@ func (l Layout) buildNeighbour(ctx context.Context, log io.Writer, n neighbour) 
 	return nil
 }
 
-// crdsDir holds a neighbour's CRDs, beside its program.
-const crdsDir = "crds"
+// Directories beside a neighbour's program.
+const (
+	crdsDir      = "crds"
+	manifestsDir = "manifests"
+)
 
 // copyFiles copies the YAML files that lie in one directory, of which there has to be one, into another.
 func copyFiles(into, from string) error {
@@ -139,8 +156,13 @@ func copyFiles(into, from string) error {
 // part is the neighbour's process.
 func (n neighbour) part() Part {
 	return Part{
-		Name:   n.name,
-		Before: n.applyCRDs,
+		Name: n.name,
+		Before: func(ctx context.Context, env *Environment) error {
+			if err := n.applyCRDs(ctx, env); err != nil || n.setUp == nil {
+				return err
+			}
+			return n.setUp(ctx, env)
+		},
 		Prepare: func(env *Environment) (Command, error) {
 			dir, err := n.directory(env.Layout)
 			if err != nil {
@@ -160,34 +182,37 @@ func (n neighbour) part() Part {
 			env.addresses.Store(n.name, command.Address)
 			return command, nil
 		},
-		Ready: func(ctx context.Context, env *Environment) error {
-			return env.answers(ctx, env.address(n.name)+n.readiness, "")
-		},
+		Ready: n.ready,
 	}
+}
+
+func (n neighbour) ready(ctx context.Context, env *Environment) error {
+	if n.whileStarting != nil {
+		manifests, err := n.objects(env.Layout, manifestsDir)
+		if err != nil {
+			return err
+		}
+		if err := n.whileStarting(ctx, env, manifests); err != nil {
+			return err
+		}
+	}
+	return env.answers(ctx, env.address(n.name)+n.readiness, "")
 }
 
 // applyCRDs applies the CRDs and returns once the API server serves their kinds.
 func (n neighbour) applyCRDs(ctx context.Context, env *Environment) error {
-	dir, err := n.directory(env.Layout)
+	crds, err := n.objects(env.Layout, crdsDir)
 	if err != nil {
 		return err
 	}
-	crds, err := readObjects(filepath.Join(dir, crdsDir))
+	client, err := env.dynamicClient()
 	if err != nil {
-		return fmt.Errorf("reading the CRDs of %s: %w", n.name, err)
+		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", env.kubeconfig())
-	if err != nil {
-		return fmt.Errorf("reading the admin's kubeconfig: %w", err)
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
-	}
-	resource := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	resource := client.Resource(crdResource)
 	for _, crd := range crds {
 		// Server-side, as some are too large for the annotation of a client-side one.
-		_, err := resource.Apply(ctx, crd.GetName(), crd, metav1.ApplyOptions{FieldManager: "devenv", Force: true})
+		_, err := resource.Apply(ctx, crd.GetName(), crd, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 		if err != nil {
 			return fmt.Errorf("applying CRD %s of %s: %w", crd.GetName(), n.name, err)
 		}
@@ -229,6 +254,38 @@ func awaitServed(ctx context.Context, client dynamic.Interface, crd *unstructure
 		}
 	}
 	return nil
+}
+
+// objects returns those in a directory beside the program.
+func (n neighbour) objects(l Layout, directory string) ([]*unstructured.Unstructured, error) {
+	dir, err := n.directory(l)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := readObjects(filepath.Join(dir, directory))
+	if err != nil {
+		return nil, fmt.Errorf("reading the %s of %s: %w", directory, n.name, err)
+	}
+	return objects, nil
+}
+
+var crdResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+
+// fieldManager is who applies objects.
+const fieldManager = "devenv"
+
+// dynamicClient returns a client with an admin's rights, for objects of any kind.
+func (e *Environment) dynamicClient() (dynamic.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", e.kubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("reading the admin's kubeconfig: %w", err)
+	}
+	config.WarningHandler = rest.NoWarnings{} // of deprecated versions, which others serve
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return client, nil
 }
 
 // readObjects returns the objects of all YAML files in dir.

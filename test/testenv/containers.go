@@ -39,15 +39,43 @@ func (e *Environment) DeployOperator() error {
 	if err != nil {
 		return err
 	}
-	program, archive := filepath.Join(e.root, "manager"), filepath.Join(e.root, "operator.tar")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./cmd")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	for _, command := range []*exec.Cmd{
-		build,
-		exec.Command(e.supervisor.Path, "pack", "--name=queuebinding:dev", "--program="+program, "--out="+archive),
-		exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive),
-	} {
+	archive, err := e.pack("queuebinding:dev", root, "./cmd")
+	if err != nil {
+		return err
+	}
+	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive))
+}
+
+// LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an
+// image of a name, which holds it as /manager and nothing else.
+func (e *Environment) LoadNeighbour(neighbour, target, image string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	archive, err := e.pack(image, filepath.Join(root, "hack", "devenv", neighbour), target)
+	if err != nil {
+		return err
+	}
+	return runAll(exec.Command(e.supervisor.Path, "load", "--dir="+e.Dir, archive))
+}
+
+// pack builds a static program of the module in a directory and packs it into an image, as /manager. It returns the archive's
+// path.
+func (e *Environment) pack(image, module, target string) (archive string, err error) {
+	dir, err := os.MkdirTemp(e.root, "image-")
+	if err != nil {
+		return "", fmt.Errorf("packing %s: %w", image, err)
+	}
+	program, archive := filepath.Join(dir, "manager"), filepath.Join(dir, "image.tar")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, target)
+	build.Dir = module
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	return archive, runAll(build, exec.Command(e.supervisor.Path, "pack", "--name="+image, "--program="+program, "--out="+archive))
+}
+
+func runAll(commands ...*exec.Cmd) error {
+	for _, command := range commands {
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, output)
 		}

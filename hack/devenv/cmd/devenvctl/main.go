@@ -71,7 +71,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&f.dir, "dir", "", "state directory (default bin/devenv in the repository)")
 	root.PersistentFlags().StringVar(&f.root, "root", "", "the repository (default: the one that holds this program, or the working directory)")
 	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f), nodeCommand(&f),
-		packCommand(), deployCommand(&f), servicesCommand(&f))
+		packCommand(), loadCommand(&f), deployCommand(&f), servicesCommand(&f))
 	return root
 }
 

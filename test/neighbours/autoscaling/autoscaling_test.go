@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
-	"github.com/queuebinding/queuebinding/test/autoscaling"
+	"github.com/queuebinding/queuebinding/test/neighbours/autoscaling"
 	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
 )
