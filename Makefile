@@ -49,8 +49,8 @@ demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue o
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync.
-	@$(DEVENV) up
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that.
+	@$(DEVENV) up $(if $(PARTS),--parts='$(PARTS)')
 
 .PHONY: devenv-down
 devenv-down: $(DEVENV) ## End what devenv-up started.

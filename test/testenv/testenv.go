@@ -29,6 +29,11 @@ const (
 	Scheduler    = "scheduler"     // kube-scheduler
 	Node         = "node"          // two simulated nodes, or a real one
 	Queue        = "queue"         // the SQS emulator
+
+	All = "all" // those above
+
+	// Neighbours run only where they are named, and have a process of their name.
+	Karpenter = "karpenter"
 )
 
 // Processes that StopPart and the like take besides Queue.
@@ -49,7 +54,7 @@ const (
 
 // Options choose what Start starts.
 type Options struct {
-	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: all.
+	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: All.
 	Parts []string
 	// RealNode asks for a node whose Pods have containers; see [NeedContainers]. Default: two simulated ones.
 	RealNode bool

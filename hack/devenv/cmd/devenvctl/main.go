@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,7 @@ func newCommand() *cobra.Command {
 
 func (f *flags) addParts(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.parts, "parts", nil,
-		"what to run: control-plane, controllers, scheduler, node, queue, or all (default all)")
+		"what to run: of "+strings.Join(devenv.GroupNames(), ", ")+", or all, which is the first five (default all)")
 }
 
 func (f *flags) addNode(cmd *cobra.Command) {
