@@ -47,7 +47,7 @@ type neighbour struct {
 }
 
 // neighbours are all that there are.
-var neighbours = []neighbour{karpenter}
+var neighbours = []neighbour{karpenter, keda}
 
 func findNeighbour(group string) (neighbour, bool) {
 	for _, n := range neighbours {

@@ -34,6 +34,7 @@ const (
 
 	// Neighbours run only where they are named, and have a process of their name.
 	Karpenter = "karpenter"
+	KEDA      = "keda"
 )
 
 // Processes that StopPart and the like take besides Queue.
