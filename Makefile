@@ -168,7 +168,7 @@ bench: ## Measure the operator against a bare client and write bin/bench.json. Q
 	@$(BIN)/bench $(if $(QUICK),-quick) $(if $(PROFILES),-profiles='$(PROFILES)') $(if $(ONLY),-only='$(ONLY)')
 
 .PHONY: bench-peers
-bench-peers: ## Measure the operator beside KEDA's and write bin/bench-peers.json. Builds KEDA once, in minutes. QUICK=1 takes two minutes, ONLY=start,work,kill chooses.
+bench-peers: ## Measure the operator beside KEDA's and write bin/bench-peers.json. Builds KEDA once, in minutes. QUICK=1 takes three minutes, ONLY=start,work,kill chooses.
 	@go build -o $(BIN)/bench ./test/bench
 	@$(BIN)/bench -peers $(if $(QUICK),-quick) $(if $(ONLY),-only='$(ONLY)')
 

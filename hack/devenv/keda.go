@@ -14,7 +14,7 @@ var keda = neighbour{
 	module:    "github.com/kedacore/keda/v2",
 	program:   "cmd/operator",
 	crds:      []string{"config/crd/bases"},
-	minutes:   8,
+	minutes:   4,
 	needs:     []string{Controllers, Scheduler, Nodes, Queue},
 	readiness: "/readyz",
 	command: func(env *Environment, probe int) (Command, error) {
