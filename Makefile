@@ -52,7 +52,7 @@ demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue o
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that.
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda.
 	@$(DEVENV) up $(if $(PARTS),--parts='$(PARTS)')
 
 .PHONY: devenv-down
@@ -174,6 +174,11 @@ soak: ## Break everything at once under load, by a plan made of SEED=1, for MINU
 bench: ## Measure the operator against a bare client and write bin/bench.json. QUICK=1 takes two minutes, PROFILES=dir writes profiles, ONLY=drain,idle chooses.
 	@go build -o $(BIN)/bench ./test/bench
 	@$(BIN)/bench $(if $(QUICK),-quick) $(if $(PROFILES),-profiles='$(PROFILES)') $(if $(ONLY),-only='$(ONLY)')
+
+.PHONY: bench-peers
+bench-peers: ## Measure the operator beside KEDA's and write bin/bench-peers.json. Builds KEDA once, in minutes. QUICK=1 takes three minutes, ONLY=start,work,kill chooses.
+	@go build -o $(BIN)/bench ./test/bench
+	@$(BIN)/bench -peers $(if $(QUICK),-quick) $(if $(ONLY),-only='$(ONLY)')
 
 ##@ Install
 

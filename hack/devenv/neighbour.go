@@ -55,7 +55,7 @@ type neighbour struct {
 }
 
 // neighbours are all that there are.
-var neighbours = []neighbour{karpenter, kueue}
+var neighbours = []neighbour{karpenter, kueue, keda}
 
 func findNeighbour(group string) (neighbour, bool) {
 	for _, n := range neighbours {
