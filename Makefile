@@ -18,7 +18,7 @@ ARGS      ?=
 export CGO_ENABLED ?= 0
 
 # Operators of other projects that the tests run beside ours, as devenvctl calls them.
-NEIGHBOURS := karpenter
+NEIGHBOURS := karpenter,kueue
 
 BIN      := bin
 TOOLS    := $(BIN)/tools
