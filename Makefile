@@ -17,6 +17,9 @@ ARGS      ?=
 # Nothing here needs a C compiler; `make test CGO_ENABLED=1 TESTFLAGS=-race` does.
 export CGO_ENABLED ?= 0
 
+# Operators of other projects that the tests run beside ours, as devenvctl calls them.
+NEIGHBOURS := karpenter,kueue
+
 BIN      := bin
 TOOLS    := $(BIN)/tools
 DEVENV   := $(BIN)/devenvctl
@@ -45,13 +48,13 @@ help: ## Show this list.
 ##@ Try it
 
 .PHONY: demo
-demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue of its own. NODE=real, simulated or auto; KEEP=1 leaves them up.
+demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue of its own. NODE=real, simulated or auto; AUTOSCALE=0 leaves out nodes that come and go; KEEP=1 leaves all up.
 	@go build -o $(BIN)/demo ./hack/demo
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync.
-	@$(DEVENV) up
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda.
+	@$(DEVENV) up $(if $(PARTS),--parts='$(PARTS)')
 
 .PHONY: devenv-down
 devenv-down: $(DEVENV) ## End what devenv-up started.
@@ -145,7 +148,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 
 .PHONY: test
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
-	@$(DEVENV) build --node=simulated
+	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
 	@$(DEVENV) build
 	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
 	@echo 'Testing the main module'
@@ -159,6 +162,11 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 	@$(DEVENV) build --node=real
 	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
 
+.PHONY: neighbours
+neighbours: $(DEVENV) ## Test the operator beside what people run with it: Karpenter, Kueue, a HorizontalPodAutoscaler. Part of test.
+	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
+	@go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/neighbours/...
+
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
 	@go run ./test/crash/run -every=$(or $(EVERY),1)
@@ -171,6 +179,11 @@ soak: ## Break everything at once under load, by a plan made of SEED=1, for MINU
 bench: ## Measure the operator against a bare client and write bin/bench.json. QUICK=1 takes two minutes, PROFILES=dir writes profiles, ONLY=drain,idle chooses.
 	@go build -o $(BIN)/bench ./test/bench
 	@$(BIN)/bench $(if $(QUICK),-quick) $(if $(PROFILES),-profiles='$(PROFILES)') $(if $(ONLY),-only='$(ONLY)')
+
+.PHONY: bench-peers
+bench-peers: ## Measure the operator beside KEDA's and write bin/bench-peers.json. Builds KEDA once, in minutes. QUICK=1 takes three minutes, ONLY=start,work,kill chooses.
+	@go build -o $(BIN)/bench ./test/bench
+	@$(BIN)/bench -peers $(if $(QUICK),-quick) $(if $(ONLY),-only='$(ONLY)')
 
 ##@ Install
 

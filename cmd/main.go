@@ -65,6 +65,7 @@ func main() {
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.Parse()
 	o.SetLogger()
+	manager.FollowMemoryLimit()
 	defer goruntime.KeepAlive(paceGarbage())
 
 	if err := run(o); err != nil {
@@ -120,6 +121,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Metrics:  counters,
 		Clock:    realClock,
 		Limiter:  creator.NewLimiter(parallelCreates),
+		Memory:   intake.NewMemory(),
 		Keys:     keySource.Keys,
 	}, opener, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
@@ -146,6 +148,9 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 	}
 	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
+	}
+	if err := metrics.RegisterBindings(ctrlmetrics.Registry, reconciler.Led(mgr.Elected())); err != nil {
+		return fmt.Errorf("set up the gauges of bindings: %w", err)
 	}
 	return nil
 }

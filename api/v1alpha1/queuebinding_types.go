@@ -35,7 +35,8 @@ type QueueBinding struct {
 	Spec QueueBindingSpec `json:"spec"`
 
 	// status is what the operator last saw. It is recomputed, never counted up, and may be up to a second old;
-	// numbers of messages may be up to a minute old.
+	// numbers of messages may be up to a minute old. Its observedGeneration is -1 until the operator has seen the binding.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status QueueBindingStatus `json:"status,omitempty"`
 }
@@ -208,7 +209,7 @@ type Message struct {
 	Delivery Delivery `json:"delivery,omitempty"`
 
 	// variables become environment variables of every container, ahead of the container's own. Use them as
-	// `$(name)` in command, args and other variables.
+	// `$(name)` in command, args and other variables. Their expressions may have 16 KiB together.
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
@@ -394,10 +395,13 @@ type Failure struct {
 	FinishTime metav1.Time `json:"finishTime"`
 }
 
-// RequeueResult is the outcome of a request to requeue failed Jobs.
+// RequeueResult is the outcome of a request to requeue failed Jobs. What is asked for while one goes on is part of it.
 type RequeueResult struct {
-	// time is when the request was done.
+	// time is when the request was done, or, while it is in progress, how far it is.
 	Time metav1.Time `json:"time"`
+	// inProgress is whether a part of the request is still to be done; the numbers grow until then.
+	// +optional
+	InProgress bool `json:"inProgress,omitempty"`
 	// requeuedJobs is how many Jobs had their message sent again.
 	RequeuedJobs int32 `json:"requeuedJobs"`
 	// refusedJobs is how many were refused.

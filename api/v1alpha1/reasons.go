@@ -107,6 +107,8 @@ const (
 	RefusedInvalidRequest = "InvalidRequest"
 	// RefusedNotSendable: the Job's message is damaged, or SQS would not take it.
 	RefusedNotSendable = "NotSendable"
+	// RefusedNothingToRequeue: all were asked for, and there was no failed Job whose message was not sent again before.
+	RefusedNothingToRequeue = "NothingToRequeue"
 	// RefusedLimitReached: the binding is asked for as many Jobs by name as can be at a time; ask again later.
 	RefusedLimitReached = "LimitReached"
 )

@@ -10,10 +10,12 @@ import (
 	. "github.com/onsi/gomega"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/cli"
 	"github.com/queuebinding/queuebinding/test/testenv"
 )
 
@@ -214,7 +216,23 @@ var _ = Describe("What users apply", func() {
 	})
 
 	It("takes every sample", func(ctx SpecContext) {
-		Expect(kubectl(ctx, "apply", "--dry-run=server", "-f", "config/samples/ping.yaml", "-f", "config/samples/render.yaml")).NotTo(ContainSubstring("Warning"))
+		Expect(kubectl(ctx, "apply", "--dry-run=server", "-k", "config/samples")).NotTo(ContainSubstring("Warning"))
+	})
+
+	It("takes what the plugin converts from a ScaledJob of KEDA", func(ctx SpecContext) {
+		const scaledJob = `{apiVersion: keda.sh/v1alpha1, kind: ScaledJob, metadata: {name: converted, namespace: default}, spec: {maxReplicaCount: 7, failedJobsHistoryLimit: 0,
+			jobTargetRef: {ttlSecondsAfterFinished: 9, template: {spec: {containers: [{name: a, image: b}]}}},
+			triggers: [{type: aws-sqs-queue, metadata: {queueURLFromEnv: NOWHERE}}]}}`
+		var out, messages strings.Builder
+		env := &cli.Env{IOStreams: genericiooptions.IOStreams{In: strings.NewReader(scaledJob), Out: &out, ErrOut: &messages}}
+		Expect(cli.Run(ctx, env, []string{"convert", "-f", "-"})).To(BeZero(), messages.String())
+		file := filepath.Join(GinkgoT().TempDir(), "binding.yaml")
+		Expect(os.WriteFile(file, []byte(out.String()), 0o600)).To(Succeed())
+		Expect(kubectl(ctx, "create", "--validate=strict", "-f", file)).To(ContainSubstring("queuebinding.queuebinding.dev/converted created"))
+		binding := &v1alpha1.QueueBinding{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "default", Name: "converted"}, binding)).To(Succeed())
+		Expect(binding.Spec.Concurrency.MaxActiveJobs).To(HaveValue(BeEquivalentTo(7)))
+		Expect(binding.Spec.Suspend).To(BeTrue()) // its queue is not known
 	})
 
 	It("explains the fields", func(ctx SpecContext) {

@@ -24,6 +24,7 @@ func main() {
 	flag.BoolVar(&options.RegisterLocally, "register-locally", false, "Outside the cluster, on the machine of its API server: register with it, until this process ends.")
 	flag.Parse()
 	common.SetLogger()
+	manager.FollowMemoryLimit()
 
 	if err := run(common, options); err != nil {
 		ctrl.Log.Error(err, "The API server ended with an error")

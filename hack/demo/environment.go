@@ -27,6 +27,8 @@ type environment struct {
 	shell *shell
 	// found tells that it, or a part of it, was up before, so that it is someone else's to end.
 	found bool
+	// autoscaled tells that Karpenter is to belong to it and, once it is up, that it does.
+	autoscaled bool
 }
 
 // bringUp makes sure that the environment is up and gives the shell its variables.
@@ -44,10 +46,24 @@ func (e *environment) bringUp(ctx context.Context) error {
 	default:
 		return err
 	}
-	if _, err := e.shell.run(ctx, "make devenv-up"); err != nil {
+	up := "make devenv-up"
+	if e.autoscaled && !e.found {
+		up += " PARTS=all,karpenter"
+	}
+	if _, err := e.shell.run(ctx, up); err != nil {
 		return err
 	}
-	return e.shell.source(ctx, "bin/devenv/env")
+	if err := e.shell.source(ctx, "bin/devenv/env"); err != nil {
+		return err
+	}
+	if !e.autoscaled || !e.found {
+		return nil
+	}
+	karpenter, err := e.shell.ask(ctx, "kubectl get crd nodepools.karpenter.sh --ignore-not-found -o name")
+	if e.autoscaled = karpenter != ""; err == nil && !e.autoscaled {
+		e.shell.page.say("\nLeft out: nodes that come and go. They need an environment with Karpenter: make devenv-up PARTS=all,karpenter")
+	}
+	return err
 }
 
 // isReal tells whether Pods have containers.

@@ -27,19 +27,29 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
-	ok := demo(ctx, newPage(os.Stdout), keep(os.Getenv("KEEP")))
+	ok := demo(ctx, newPage(os.Stdout), isSet("KEEP", false), isSet("AUTOSCALE", true))
 	stop()
 	if !ok {
 		os.Exit(1)
 	}
 }
 
-func keep(value string) bool { return value != "" && value != "0" && value != "false" }
+// isSet reports whether an environment variable switches something on. What is switched where it is empty, says empty.
+func isSet(variable string, empty bool) bool {
+	switch os.Getenv(variable) {
+	case "":
+		return empty
+	case "0", "false":
+		return false
+	default:
+		return true
+	}
+}
 
-// demo tells whether all went well.
-func demo(ctx context.Context, page *page, keep bool) bool {
+// demo tells whether all went well. With autoscaled the walk goes by nodes that come and go, too.
+func demo(ctx context.Context, page *page, keep, autoscaled bool) bool {
 	shell := newShell(page)
-	w := &walk{page: page, shell: shell, score: &scorecard{page: page}, environment: &environment{shell: shell}}
+	w := &walk{page: page, shell: shell, score: &scorecard{page: page}, environment: &environment{shell: shell, autoscaled: autoscaled}}
 
 	page.say("QueueBinding: a message on an SQS queue becomes a Kubernetes Job.\n\n" +
 		"The control plane is a real one, built from source; the queue is an emulator.")
@@ -133,8 +143,11 @@ func (w *walk) cleanUp(ctx context.Context) bool {
 		w.score.record(err == nil && left == "", "and it takes its APIService with it", left)
 	}
 	if w.environment.found && w.owner {
-		problems = append(problems, w.runAll(ctx, "kubectl delete namespace "+namespace+" "+scansNamespace+" --ignore-not-found"))
-		for _, variable := range []string{"QUEUE_URL", "DEAD_URL", "SCANS_URL", "SCANS_DEAD_URL"} {
+		problems = append(problems, w.runAll(ctx, "kubectl delete namespace "+namespace+" "+scansNamespace+" "+batchNamespace+" --ignore-not-found"))
+		if w.environment.autoscaled {
+			problems = append(problems, w.runAll(ctx, "kubectl delete -f hack/demo/nodes.yaml --ignore-not-found"))
+		}
+		for _, variable := range []string{"QUEUE_URL", "DEAD_URL", "SCANS_URL", "SCANS_DEAD_URL", "BATCH_URL"} {
 			if w.shell.variable(variable) != "" {
 				problems = append(problems, w.runAll(ctx, `sqs delete-queue --queue-url "$`+variable+`"`))
 			}

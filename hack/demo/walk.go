@@ -55,7 +55,7 @@ type step struct {
 }
 
 func (w *walk) steps() []step {
-	return []step{
+	steps := []step{
 		{"A queue with a dead-letter queue", w.createQueues},
 		{"The API and a binding", w.createBinding},
 		{"The operator", w.runOperator},
@@ -69,6 +69,10 @@ func (w *walk) steps() []step {
 		{"What never succeeds goes to the dead-letter queue, and back", w.buryPoison},
 		{"The binding goes, new messages stay", w.deleteBinding},
 	}
+	if w.environment.autoscaled {
+		steps = slices.Insert(steps, len(steps)-2, step{"A hundred tasks, and nodes that come and go with them", w.autoscale})
+	}
+	return steps
 }
 
 // play goes through all steps, and ends early where the rest could only fail.

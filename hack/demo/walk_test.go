@@ -96,6 +96,24 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+func TestTimeline(t *testing.T) {
+	w, out := newTestWalk()
+	rows := &timeline{page: w.page, begun: time.Now()}
+	for _, r := range []row{
+		{messages: 100}, {messages: 100}, {messages: 40, pending: 30, running: 28, done: 2, nodes: 2}, {done: 100, nodes: 1},
+	} {
+		rows.add(r)
+	}
+	want := `   TIME  MESSAGES  PENDING  RUNNING  DONE  NODES
+     0s       100        0        0     0      0
+     0s        40       30       28     2      2  ▣▣ ██████████░░░░░░░░░░
+     0s         0        0        0   100      1  ▣
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
+
 var errBroken = errors.New("broken")
 
 func TestSummary(t *testing.T) {

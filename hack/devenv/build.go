@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,12 @@ func (l Layout) Plan(groups []string, node Node) []Stage {
 		}
 		for _, program := range programs[group] {
 			missing = append(missing, l.programStage(program))
+		}
+		if n, found := findNeighbour(group); found {
+			if n.machines && !slices.Contains(node.Programs(), "kwok") {
+				missing = append(missing, l.programStage("kwok"))
+			}
+			missing = append(missing, l.neighbourStage(n))
 		}
 	}
 	return unbuilt(missing)

@@ -46,6 +46,7 @@ func TestPlanNamesWhatIsMissing(t *testing.T) {
 		want   string
 	}{
 		"everything":           {allGroups, nil, "etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kwok fauxqs sqs"},
+		"a neighbour":          {[]string{Nodes, "karpenter"}, nil, "kwok karpenter"},
 		"the control plane":    {[]string{ControlPlane}, nil, "etcd kube-apiserver kubectl"},
 		"some are there":       {[]string{ControlPlane}, []string{"etcd", "kubectl"}, "kube-apiserver"},
 		"all that is asked is": {[]string{ControlPlane}, []string{"etcd", "kube-apiserver", "kubectl"}, ""},
@@ -59,6 +60,25 @@ func TestPlanNamesWhatIsMissing(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// Another version of a neighbour is another program.
+func TestANeighbourIsBuiltOncePerVersion(t *testing.T) {
+	layout := emptyCheckout(t)
+	module := filepath.Join(layout.Root, "hack", "devenv", "karpenter")
+	if err := os.MkdirAll(module, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	placeProgram(t, filepath.Join(layout.Assets, "karpenter-v1.14.0", "karpenter"))
+	for version, want := range map[string]string{"v1.14.0": "", "v1.14.1": "karpenter"} {
+		requirement := "module x\n\ngo 1.26.0\n\nrequire sigs.k8s.io/karpenter " + version + "\n"
+		if err := os.WriteFile(filepath.Join(module, "go.mod"), []byte(requirement), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(layout.Plan([]string{"karpenter"}, SimulatedNode())); got != want {
+			t.Errorf("%s: got %q to build, want %q", version, got, want)
+		}
 	}
 }
 

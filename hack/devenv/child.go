@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,8 @@ import (
 type child struct {
 	part    Part
 	command Command
+	// more are arguments of the last start beyond the command's.
+	more    []string
 	logFile string
 	process Process
 	status  PartStatus
@@ -39,7 +42,7 @@ func (c *child) run(spawner *spawner, dir string) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("opening the log of %s: %w", c.part.Name, err)
 	}
 	c.offset = info.Size()
-	cmd := exec.Command(c.command.Path, c.command.Args...)
+	cmd := exec.Command(c.command.Path, slices.Concat(c.command.Args, c.more)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), c.command.Env...)
 	cmd.Stdout, cmd.Stderr = log, log

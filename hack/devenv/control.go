@@ -8,12 +8,15 @@ import (
 )
 
 // Verbs are what [Supervisor.Control] does to a part: stop kills it and start runs the same command again, on the same
-// port and with the same data; pause and resume stop and continue its process. The queue keeps its messages in memory,
+// port and with the same data, this time with more arguments where some are given; pause and resume stop and continue its process. The queue keeps its messages in memory,
 // so only pausing preserves them.
 var Verbs = []string{"stop", "start", "pause", "resume"}
 
 // Control does a verb to a part and returns once that is done, for start once the part answers again.
-func (s *Supervisor) Control(ctx context.Context, verb, name string) error {
+func (s *Supervisor) Control(ctx context.Context, verb, name string, args ...string) error {
+	if len(args) > 0 && verb != "start" {
+		return fmt.Errorf("only start takes arguments: got %s for %s", strings.Join(args, " "), verb)
+	}
 	c, err := s.child(name)
 	if err != nil {
 		return err
@@ -26,7 +29,7 @@ func (s *Supervisor) Control(ctx context.Context, verb, name string) error {
 		}
 		return s.mark(c, PartStopped)
 	case "start":
-		return s.startAgain(ctx, c)
+		return s.startAgain(ctx, c, args)
 	case "pause":
 		if err := c.process.Signal(syscall.SIGSTOP); err != nil {
 			return err
@@ -43,9 +46,12 @@ func (s *Supervisor) Control(ctx context.Context, verb, name string) error {
 }
 
 // startAgain starts a part that was stopped or has ended.
-func (s *Supervisor) startAgain(ctx context.Context, c *child) error {
+func (s *Supervisor) startAgain(ctx context.Context, c *child, args []string) error {
 	s.mu.Lock()
 	runs := c.status == PartRunning || c.status == PartPaused
+	if !runs {
+		c.more = args
+	}
 	s.mu.Unlock()
 	if runs {
 		return fmt.Errorf("%s runs already", c.part.Name)

@@ -43,6 +43,8 @@ func controllerManagerPart() Part {
 				// The defaults, 20 and 30, would make this the bottleneck of every measurement.
 				"--kube-api-qps=2000",
 				"--kube-api-burst=4000",
+				// The default, 15 s, would have tests of autoscaling wait for nothing.
+				"--horizontal-pod-autoscaler-sync-period=1s",
 				"--concurrent-job-syncs=20",
 				"--concurrent-gc-syncs=20",
 			)

@@ -35,7 +35,7 @@ func Deploy(ctx context.Context, layout Layout, dir, archive string, out io.Writ
 	if access.PodSQSEndpoint == "" {
 		return errors.New("the environment has no real node or no queue, so that no operator can run inside it: start it with NODE=real")
 	}
-	if err := load(ctx, dir, archive); err != nil {
+	if err := Load(ctx, dir, archive); err != nil {
 		return err
 	}
 	kubectl := func(args ...string) error {

@@ -221,6 +221,25 @@ func TestAnEnvironmentFromUpToDown(t *testing.T) {
 	p.expect(0, "Nothing runs", "down")
 }
 
+// Karpenter stands here for all neighbours.
+func TestANeighbourRunsWhereItIsNamed(t *testing.T) {
+	p := newProgram(t)
+	p.expect(0, "To use it", "up", "--fast", "--node", "simulated", "--parts", "karpenter")
+	processes := p.processes()
+	if !processes["karpenter"].Alive() {
+		t.Error("karpenter does not run")
+	}
+	// Its CRDs are there, and one that its readiness does not speak of.
+	p.sh("kubectl get nodepools,nodeclaims,kwoknodeclasses && kubectl wait --for=condition=Ready node --all --timeout=10s", "")
+	p.expect(1, "it is up already, without queue", "up", "--parts", "all")
+	p.expect(0, "It is up already", "up")
+	if _, err := os.Stat(filepath.Join(p.dir, "logs", "karpenter.log")); err != nil {
+		t.Error(err)
+	}
+	p.expect(0, "Down.", "down")
+	p.expectGone(processes)
+}
+
 // A part that dies is told of, and nothing of the rest stays.
 func TestAHalfDeadEnvironmentIsSaidAndMended(t *testing.T) {
 	p := newProgram(t)

@@ -16,6 +16,8 @@ func TestParseGroups(t *testing.T) {
 		"the queue needs nothing":      {[]string{"queue"}, []string{Queue}, false},
 		"nodes need the control plane": {[]string{"node"}, []string{ControlPlane, Nodes}, false},
 		"in the order of their start":  {[]string{"queue", "scheduler", "controllers"}, []string{ControlPlane, Controllers, Scheduler, Queue}, false},
+		"neighbours beside all":        {[]string{"karpenter", "all"}, append(slices.Clone(allGroups), "karpenter"), false},
+		"a neighbour and its needs":    {[]string{"karpenter"}, []string{ControlPlane, Controllers, Scheduler, Nodes, "karpenter"}, false},
 		"unknown":                      {[]string{"kubelet"}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,8 @@ type Layout struct {
 	Root string
 	// Version is Kubernetes' version with its leading v.
 	Version string
-	// Assets holds the built Kubernetes programs, etcd and kwok. It is named as envtest suites expect it.
+	// Assets holds the built Kubernetes programs, etcd and kwok, and the neighbours in directories of their own. It is
+	// named as envtest suites expect it.
 	Assets string
 	// Queue holds the installed SQS emulator.
 	Queue string
@@ -90,11 +91,11 @@ func isProgram(path string) bool {
 func requiredVersion(file, module string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("reading Kubernetes' version: %w", err)
+		return "", fmt.Errorf("reading the version of %s: %w", module, err)
 	}
 	parsed, err := modfile.ParseLax(file, data, nil)
 	if err != nil {
-		return "", fmt.Errorf("reading Kubernetes' version: %w", err)
+		return "", fmt.Errorf("reading the version of %s: %w", module, err)
 	}
 	for _, require := range parsed.Require {
 		if require.Mod.Path == module {

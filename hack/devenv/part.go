@@ -22,6 +22,8 @@ import (
 type Part struct {
 	// Name is what users and the record call it.
 	Name string
+	// Before, where there is one, does once what the part needs before its first start.
+	Before func(context.Context, *Environment) error
 	// Prepare chooses addresses, writes configuration and returns what to run. It is called again, for another port,
 	// when the first one was taken meanwhile.
 	Prepare func(*Environment) (Command, error)

@@ -68,8 +68,8 @@ func (r *realNode) servicesPart() Part {
 	}
 }
 
-// load gives the images of an archive to the real node of the environment in dir.
-func load(ctx context.Context, dir, archive string) error {
+// Load gives the images of an archive to the real node of the environment in dir.
+func Load(ctx context.Context, dir, archive string) error {
 	claims, err := machine.Find(dir)
 	if err != nil {
 		return err

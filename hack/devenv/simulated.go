@@ -46,10 +46,13 @@ var simulatedLog = []string{
 }
 
 // simulated plays Pods with kwok: they get a status as if they ran.
-type simulated struct{}
+type simulated struct {
+	// nodes is how many there are from the beginning. It plays all that bear [simulatedLabel].
+	nodes int
+}
 
 // SimulatedNode returns nodes whose Pods only have a status.
-func SimulatedNode() Node { return simulated{} }
+func SimulatedNode() Node { return simulated{simulatedNodes} }
 
 func (simulated) Programs() []string { return []string{"kwok"} }
 
@@ -71,7 +74,7 @@ func (s simulated) Parts() []Part {
 			if err := s.register(ctx, env); err != nil {
 				return err
 			}
-			return env.nodesReady(ctx, simulatedNodes)
+			return env.nodesReady(ctx, s.nodes)
 		},
 	}}
 }
@@ -114,7 +117,7 @@ func (simulated) prepare(env *Environment) (Command, error) {
 }
 
 // register makes the nodes. They stay when kwok is started again.
-func (simulated) register(ctx context.Context, env *Environment) error {
+func (s simulated) register(ctx context.Context, env *Environment) error {
 	client, err := env.client()
 	if err != nil {
 		return err
@@ -126,7 +129,7 @@ func (simulated) register(ctx context.Context, env *Environment) error {
 		corev1.ResourceEphemeralStorage: resource.MustParse("4Ti"),
 		corev1.ResourcePods:             resource.MustParse("5000"),
 	}
-	for i := range simulatedNodes {
+	for i := range s.nodes {
 		name := fmt.Sprintf("simulated-%d", i+1)
 		node := &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{

@@ -144,7 +144,8 @@ func (s *Supervisor) say(format string, args ...any) {
 	}
 }
 
-// startAll starts independent parts side by side: the queue beside the control plane, then all that only need the latter.
+// startAll starts independent parts side by side: the queue beside the control plane, then all that only need the latter,
+// then the neighbours.
 func (s *Supervisor) startAll(ctx context.Context) error {
 	first := [][]Part{}
 	if s.env.has(ControlPlane) {
@@ -163,10 +164,23 @@ func (s *Supervisor) startAll(ctx context.Context) error {
 	if s.env.has(Nodes) {
 		second = append(second, s.options.Node.Parts())
 	}
-	if err := s.startChains(ctx, first); err != nil {
-		return err
+	third := [][]Part{}
+	machines := false
+	for _, n := range neighbours {
+		if s.env.has(n.name) {
+			third = append(third, []Part{n.part()})
+			machines = machines || n.machines
+		}
 	}
-	return s.startChains(ctx, second)
+	if machines && s.options.Node.Kind() != Simulated {
+		second = append(second, simulated{}.Parts())
+	}
+	for _, chains := range [][][]Part{first, second, third} {
+		if err := s.startChains(ctx, chains); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startChains starts the parts of each chain one after the other, and the chains side by side.
@@ -201,6 +215,13 @@ func (s *Supervisor) startPart(ctx context.Context, part Part) error {
 	s.mu.Lock()
 	s.children = append(s.children, c)
 	s.mu.Unlock()
+	if part.Before != nil {
+		before, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		if err := part.Before(before, s.env); err != nil {
+			return err
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		command, err := part.Prepare(s.env)
 		if err != nil {

@@ -101,7 +101,7 @@ For completion in a shell, put kubectl_complete-queuebinding beside the plugin.`
 	p.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newListCommand(p), newDescribeCommand(p), newFailuresCommand(p), newMessageCommand(p), newRequeueCommand(p),
-		newSendCommand(p), newPeekCommand(p), newWatchCommand(p),
+		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newConvertCommand(p),
 	)
 	if err := root.RegisterFlagCompletionFunc("namespace", completion{p}.namespaces); err != nil {
 		panic(err) // there is no such flag: a mistake in this file

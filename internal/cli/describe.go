@@ -108,7 +108,11 @@ func (d describer) messages(b *v1alpha1.QueueBinding) {
 		d.line("  rejected", "%s ago, message %s (%s): %s", d.age(r.Time.Time), oneLine(r.MessageID, 100), oneLine(r.Reason, 100), oneLine(r.Message, 200))
 	}
 	if r := b.Status.LastRequeue; r != nil {
-		d.line("  requeue", "%s ago: %d sent again, %d refused", d.age(r.Time.Time), r.RequeuedJobs, r.RefusedJobs)
+		goesOn := ""
+		if r.InProgress {
+			goesOn = ", in progress"
+		}
+		d.line("  requeue", "%s ago: %d sent again, %d refused%s", d.age(r.Time.Time), r.RequeuedJobs, r.RefusedJobs, goesOn)
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/test/health"
 )
 
 var _ = Describe("The conditions", func() {
@@ -64,5 +67,39 @@ var _ = Describe("The conditions", func() {
 	It("tell of an expression that does not compile", func(ctx SpecContext) {
 		w := newWorkspace(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Message.Variables[0].Expression = "message.jsn" })
 		Eventually(w.status).WithArguments(ctx).Should(condition(v1alpha1.ConditionJobTemplateValid, HavePrefix("False ExpressionInvalid")))
+	})
+
+	It("are understood by Flux and by Argo CD", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		seen := func() string {
+			object := &unstructured.Unstructured{}
+			object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("QueueBinding"))
+			if err := k8s.Get(ctx, client.ObjectKeyFromObject(w.binding), object); err != nil {
+				return err.Error()
+			}
+			flux, err := health.KStatus(object)
+			if err != nil {
+				return err.Error()
+			}
+			argo, err := health.ArgoCD(object)
+			if err != nil {
+				return err.Error()
+			}
+			return flux + ", " + argo
+		}
+		Eventually(seen).Should(Equal("Current, Healthy Running: Messages become Jobs"))
+		w.queue.fail(queue.Errorf(queue.AccessDenied, "not authorized"))
+		w.send("a")
+		Eventually(seen).Should(HavePrefix("InProgress, Degraded AccessDenied: not authorized"))
+		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Suspend = true })
+		Eventually(seen).Should(HavePrefix("Current, Suspended Suspended: "))
+		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Message.Variables[0].Expression = "message.jsn" })
+		Eventually(seen).Should(HavePrefix("InProgress, Degraded ExpressionInvalid: "))
+
+		// A finalizer of somebody else's keeps it for a while.
+		w.patch(ctx, func(b *v1alpha1.QueueBinding) { b.Finalizers = []string{"example.com/held"} })
+		Expect(k8s.Delete(ctx, w.binding)).To(Succeed())
+		Eventually(seen).Should(Equal("Terminating, Progressing Being deleted"))
+		w.patch(ctx, func(b *v1alpha1.QueueBinding) { b.Finalizers = nil })
 	})
 })

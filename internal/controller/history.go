@@ -4,9 +4,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
 // redeliveryLasts is for how long after its Job's success a message may still come back that was not acknowledged, SQS's
@@ -63,6 +65,12 @@ func historyOf(jobs *job.History, limits ledger.Limits, now time.Time) history {
 		h.spent = append(h.spent, *r)
 	}
 	return h
+}
+
+// keepUncounted has superseded Jobs stay until the status counts their requeue: an operator that comes after this one counts the rest by
+// them.
+func (h *history) keepUncounted(last *v1alpha1.RequeueResult, now time.Time) {
+	h.superseded = slices.DeleteFunc(h.superseded, func(r record) bool { return requeue.AwaitsStatus(&r, last, now) })
 }
 
 func copied(records []*record) []record {

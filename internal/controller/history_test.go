@@ -1,10 +1,17 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	fakeclient "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
@@ -142,6 +149,49 @@ func TestFailedJobsPolicy(t *testing.T) {
 			if got := (outcome{names(h.spent), h.failedReached}); got != tc.want {
 				t.Errorf("%q, Jobs under %s: deletes and stops %v, want %v", policy, rule, got, tc.want)
 			}
+		}
+	}
+}
+
+// A status does not wait for the deletion of thousands of Jobs.
+func TestDeletionsTakeTurns(t *testing.T) {
+	var records []record
+	deletions := atomic.Int64{}
+	for i := range 2*maxDeletes + 1 {
+		records = append(records, aJob(fmt.Sprint(i), job.Failed, i, func(r *record) { r.Deleting = i == 0 }))
+	}
+	r := &Reconciler{Client: interceptor.NewClient(fakeclient.NewFakeClient(), interceptor.Funcs{
+		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+			deletions.Add(1)
+			return nil
+		},
+	})}
+	for _, want := range []bool{true, false} {
+		if more, err := r.deleteJobs(t.Context(), aBinding(), slices.Clone(records)); more != want || err != nil {
+			t.Errorf("more: %t and %v, want %t", more, err, want)
+		}
+		records = records[:maxDeletes+1]
+	}
+	if deletions.Load() != 2*maxDeletes {
+		t.Errorf("deleted %d Jobs", deletions.Load())
+	}
+}
+
+// An operator that ends before the status counts a requeue leaves the Jobs to the next one, which counts by them.
+func TestSupersededJobsStayUntilTheStatusCountsThem(t *testing.T) {
+	sentAt := func(second int) func(*record) {
+		return func(r *record) { r.Sent, r.Requeued, r.SentAt = true, true, time.Unix(int64(second), 0) }
+	}
+	found := summary([]record{
+		aJob("told", job.Failed, 1, sentAt(5)), aJob("after-told", job.Active, 0, attempt("told", 2)),
+		aJob("untold", job.Failed, 2, sentAt(6)), aJob("after-untold", job.Active, 0, attempt("untold", 2)),
+	})
+	for second, want := range map[int64]string{4: "[]", 5: "[told]", 6: "[told untold]"} {
+		kept := found
+		kept.superseded = slices.Clone(found.superseded)
+		kept.keepUncounted(&v1alpha1.RequeueResult{Time: metav1.NewTime(time.Unix(second, 0))}, time.Unix(10, 0))
+		if got := names(kept.superseded); got != want {
+			t.Errorf("with a status of second %d, %s go, want %s", second, got, want)
 		}
 	}
 }

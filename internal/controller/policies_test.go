@@ -61,8 +61,8 @@ func as(user string) client.Client {
 	return c
 }
 
-// allow lets a user do something in a namespace.
-func allow(ctx SpecContext, user, namespace string, rules ...rbacv1.PolicyRule) {
+// letDo lets a user do something in a namespace.
+func letDo(ctx SpecContext, user, namespace string, rules ...rbacv1.PolicyRule) {
 	GinkgoHelper()
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "test-"}, Rules: rules}
 	Expect(k8s.Create(ctx, role)).To(Succeed())
@@ -100,9 +100,9 @@ var _ = Describe("Policies", Ordered, func() {
 		}}}
 		Expect(k8s.Create(ctx, object)).To(Succeed())
 		namespace = object.Name
-		allow(ctx, tenant, namespace, all("queuebinding.dev", "queuebindings"), all("batch", "jobs"))
-		allow(ctx, viewer, namespace, all("queuebinding.dev", "queuebindings"))
-		allow(ctx, serviceAccount, namespace, all("batch", "jobs"), all("", "secrets"))
+		letDo(ctx, tenant, namespace, all("queuebinding.dev", "queuebindings"), all("batch", "jobs"))
+		letDo(ctx, viewer, namespace, all("queuebinding.dev", "queuebindings"))
+		letDo(ctx, serviceAccount, namespace, all("batch", "jobs"), all("", "secrets"))
 	})
 
 	const url = "https://sqs.eu-west-1.amazonaws.com/123456789012/"
@@ -200,7 +200,7 @@ var _ = Describe("Policies", Ordered, func() {
 			before := system.DeepCopy()
 			system.Labels["policies"] = policed["policies"]
 			Expect(k8s.Patch(ctx, system, client.MergeFrom(before))).To(Succeed())
-			allow(ctx, serviceAccount, metav1.NamespaceSystem, all("batch", "jobs"))
+			letDo(ctx, serviceAccount, metav1.NamespaceSystem, all("batch", "jobs"))
 			owned := job(owned("QueueBinding"))
 			owned.Namespace = metav1.NamespaceSystem
 			eventually(ctx, func(ctx context.Context) error {

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +44,8 @@ type memoryQueue struct {
 	fault error
 	// held keeps messages from being received.
 	held bool
+	// passes is how many batches may still be sent before sends wait, or nil for no bound.
+	passes chan struct{}
 	// polled is when messages were last looked for.
 	polled time.Time
 	ids    int
@@ -118,19 +121,43 @@ func (q *memoryQueue) Receive(ctx context.Context, limit int, wait, visibility t
 	return q.Queue.Receive(ctx, limit, min(wait, longestPoll), visibility)
 }
 
-func (q *memoryQueue) Send(ctx context.Context, message queue.Outgoing) error {
-	if _, fault := q.state(); fault != nil {
-		return fault
+// admit lets so many batches be sent, and has others wait until it is called again.
+func (q *memoryQueue) admit(batches int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.passes == nil {
+		q.passes = make(chan struct{}, 10_000)
 	}
-	return q.Queue.Send(ctx, message)
+	for range batches {
+		q.passes <- struct{}{}
+	}
+}
+
+// wait waits until a batch may be sent.
+func (q *memoryQueue) wait(ctx context.Context) error {
+	q.mu.Lock()
+	passes := q.passes
+	q.mu.Unlock()
+	if passes == nil {
+		return nil
+	}
+	select {
+	case <-passes:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (q *memoryQueue) SendBatch(ctx context.Context, messages []queue.Outgoing) []error {
-	errs := make([]error, len(messages))
-	for i, message := range messages {
-		errs[i] = q.Send(ctx, message)
+	_, fault := q.state()
+	if fault == nil {
+		fault = q.wait(ctx)
 	}
-	return errs
+	if fault != nil {
+		return slices.Repeat([]error{fault}, len(messages))
+	}
+	return q.Queue.SendBatch(ctx, messages)
 }
 
 func (q *memoryQueue) Stats(ctx context.Context) (queue.Stats, error) {

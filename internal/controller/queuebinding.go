@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +44,9 @@ const (
 	tryAgain = 30 * time.Second
 	// retainAgain is when Jobs are retained again that have had their time but for the acknowledgement of their messages.
 	retainAgain = time.Second
-	// parallelDeletes is how many Jobs of a binding are deleted at a time.
+	// parallelDeletes is how many Jobs of a binding are deleted at a time, maxDeletes how many before other things come first.
 	parallelDeletes = 8
+	maxDeletes      = 100
 )
 
 // +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings,verbs=get;list;watch;patch
@@ -88,7 +90,7 @@ type Reconciler struct {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
 	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
-	r.requeues = requeues{known: map[types.NamespacedName]requeueState{}}
+	r.requeues = newRequeues()
 	r.written = map[types.NamespacedName]time.Time{}
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
@@ -123,14 +125,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	var found history
 	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) {
 		found = historyOf(jobs, ledger.LimitsOf(&binding.Spec, r.MaxStoredBytes), r.Clock.Now())
+		found.keepUncounted(binding.Status.LastRequeue, r.Clock.Now())
 	})
 	// The superseded ones first: without their successors, nothing would tell that they are.
-	deleteErr := r.deleteJobs(ctx, binding, found.superseded)
-	if deleteErr == nil {
-		deleteErr = r.deleteJobs(ctx, binding, found.spent)
+	moreToDelete, deleteErr := r.deleteJobs(ctx, binding, found.superseded)
+	if deleteErr == nil && !moreToDelete {
+		moreToDelete, deleteErr = r.deleteJobs(ctx, binding, found.spent)
 	}
 	if found.later {
 		after = sooner(after, retainAgain)
+	}
+	if moreToDelete {
+		after = sooner(after, gatherFor)
 	}
 
 	status := statusOf(binding, observed{history: found, report: report, template: template, lastRequeue: lastRequeue}, metav1.NewTime(r.Clock.Now()))
@@ -138,10 +144,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if writeAgain == 0 && lastRequeue != nil {
-		state := r.requeues.get(request.NamespacedName)
-		state.unwritten = nil
-		r.requeues.set(request.NamespacedName, state)
+	if writeAgain == 0 && lastRequeue != nil && r.requeues.of(binding).written() {
+		after = sooner(after, nextSlice) // more may be asked for by now
 	}
 	after = sooner(sooner(after, writeAgain), requeueAfter)
 	if !template.final() || q == nil {
@@ -182,7 +186,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
 	r.credentials.forget(key)
-	r.requeues.set(key, requeueState{})
+	r.requeues.forget(key)
 	r.Metrics.Forget(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,14 +218,13 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	return 0, nil
 }
 
-// deleteJobs deletes Jobs with their Pods. The UID keeps it off another Job of the same name.
-func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBinding, records []record) error {
+// deleteJobs deletes Jobs with their Pods, so many at a time, and reports whether there are more. The UID keeps it off another Job of
+// the same name.
+func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBinding, records []record) (more bool, err error) {
+	records = slices.DeleteFunc(records, func(each record) bool { return each.Deleting })
 	group := errgroup.Group{}
 	group.SetLimit(parallelDeletes)
-	for _, each := range records {
-		if each.Deleting {
-			continue
-		}
+	for _, each := range records[:min(len(records), maxDeletes)] {
 		group.Go(func() error {
 			target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: binding.Namespace, Name: each.Name}}
 			err := r.Client.Delete(ctx, target, client.Preconditions{UID: &each.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
@@ -231,7 +234,7 @@ func (r *Reconciler) deleteJobs(ctx context.Context, binding *v1alpha1.QueueBind
 			return nil
 		})
 	}
-	return group.Wait()
+	return len(records) > maxDeletes, group.Wait()
 }
 
 // sooner is the sooner of two delays, where 0 is none.

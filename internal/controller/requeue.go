@@ -2,18 +2,15 @@ package controller
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/events"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
@@ -22,119 +19,179 @@ const (
 	// requeueAgain is when a requeue that failed is tried again, at first; the delay doubles up to requeueAtLast.
 	requeueAgain  = 5 * time.Second
 	requeueAtLast = time.Minute
+	// nextSlice is when the next slice of a requeue is due: after the bindings that wait to be reconciled. slotAgain is when to look
+	// again where others' slices are under way.
+	nextSlice = 10 * time.Millisecond
+	slotAgain = 100 * time.Millisecond
+	// slicesAtOnce is how many slices of requeues are done side by side. The other workers are for bindings that ask for none: a queue
+	// that does not answer holds up a slice for as long as it may take.
+	slicesAtOnce = workers / 2
 )
 
 // requeues remembers of each binding how its requeues go.
 type requeues struct {
+	// slots has a place for each slice that is under way.
+	slots chan struct{}
+
 	mu    sync.Mutex
-	known map[types.NamespacedName]requeueState
+	known map[types.NamespacedName]*requeueState
 }
 
-// requeueState is about the requeue that is asked for.
+func newRequeues() requeues {
+	return requeues{slots: make(chan struct{}, slicesAtOnce), known: map[types.NamespacedName]*requeueState{}}
+}
+
+// requeueState is about a binding's requeue. A binding is reconciled by one worker at a time, which may change it.
 type requeueState struct {
+	uid types.UID
 	// delay and after are of the next try, where the last one failed.
 	delay time.Duration
 	after time.Time
-	// unwritten is the outcome, until it is in the status.
-	unwritten *v1alpha1.RequeueResult
+	// progress is that of a requeue which goes on, or whose outcome is not in the status yet; else nil.
+	progress *requeue.Progress
+	// accounted is up to when all requeues are known to be counted. It is zero until this process has looked.
+	accounted time.Time
 }
 
-func (s *requeues) get(key types.NamespacedName) requeueState {
+func (s *requeues) of(binding *v1alpha1.QueueBinding) *requeueState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known[key]
-}
-
-func (s *requeues) set(key types.NamespacedName, state requeueState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if state == (requeueState{}) {
-		delete(s.known, key)
-		return
+	key := client.ObjectKeyFromObject(binding)
+	state, ok := s.known[key]
+	if !ok || state.uid != binding.UID {
+		state = &requeueState{uid: binding.UID}
+		s.known[key] = state
 	}
-	s.known[key] = state
+	return state
 }
 
-// requeueAsked does what the binding's annotation asks for, and takes out of the annotation what was done. It returns the
-// outcome that is to be written into the status, nil for none, and when to come back, 0 for not. Where something failed, what
-// is left stays asked for.
+func (s *requeues) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, key)
+}
+
+// enter takes a place for a slice, if there is one. leave gives it back.
+func (s *requeues) enter() bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *requeues) leave() { <-s.slots }
+
+// result returns the outcome that is to be in the status, or nil for what is there.
+func (s *requeueState) result() *v1alpha1.RequeueResult {
+	if s.progress == nil {
+		return nil
+	}
+	return s.progress.Result()
+}
+
+// written notes that the outcome is in the status, and reports whether a requeue ended with that.
+func (s *requeueState) written() (ended bool) {
+	if s.progress == nil || s.progress.Goes() {
+		return false
+	}
+	s.progress = nil
+	return true
+}
+
+// uncounted reports whether there may be Jobs whose requeue nobody counted, by the outcome that was written last.
+func (s *requeueState) uncounted(last *v1alpha1.RequeueResult, lastSent time.Time) bool {
+	if s.accounted.IsZero() && last != nil && last.InProgress {
+		return true
+	}
+	return lastSent.After(s.accounted) && (last == nil || lastSent.After(last.Time.Time))
+}
+
+// requeueAsked does the next slice of what the binding's annotation asks for. It returns the outcome that is to be written into the
+// status, nil for none, and when to come back, 0 for not. Where something failed, what is left stays asked for.
 func (r *Reconciler) requeueAsked(ctx context.Context, cached *v1alpha1.QueueBinding, q queue.Queue) (*v1alpha1.RequeueResult, time.Duration) {
-	key := client.ObjectKeyFromObject(cached)
-	state := r.requeues.get(key)
-	if _, asked := cached.Annotations[v1alpha1.AnnotationRequeue]; !asked || q == nil {
-		return state.unwritten, 0
+	state := r.requeues.of(cached)
+	var lastSent time.Time
+	r.Ledgers.Of(cached.UID).View(func(jobs *job.History) { lastSent = jobs.LastSent() })
+	switch _, asked := cached.Annotations[v1alpha1.AnnotationRequeue]; {
+	case state.progress != nil && !state.progress.Goes():
+		return state.result(), 0 // the next one begins when this one is told of
+	case asked && q == nil, !asked && state.progress == nil && !state.uncounted(cached.Status.LastRequeue, lastSent):
+		return state.result(), 0
 	}
 	if wait := state.after.Sub(r.Clock.Now()); wait > 0 {
-		return state.unwritten, wait
+		return state.result(), wait
 	}
-	outcome, err := r.requeue(ctx, cached, q)
-	if len(outcome.Requeued)+len(outcome.Refused) > 0 || outcome.Redriven {
-		r.recordRequeue(cached, outcome)
-		state.unwritten = &v1alpha1.RequeueResult{
-			Time:         metav1.NewTime(r.Clock.Now().Truncate(time.Second)),
-			RequeuedJobs: int32(len(outcome.Requeued)),
-			RefusedJobs:  int32(len(outcome.Refused)),
-			Refused:      outcome.Refused[:min(len(outcome.Refused), maxListed)],
+	if cached.Status.ObservedGeneration != cached.Generation {
+		return state.result(), nextSlice // a change of the spec is told of first
+	}
+	if !r.requeues.enter() {
+		return state.result(), slotAgain
+	}
+	defer r.requeues.leave()
+	moved, err := r.requeueSlice(ctx, cached, q, state, lastSent)
+	if err != nil {
+		if moved {
+			state.delay = 0
 		}
+		state.delay = min(max(2*state.delay, requeueAgain), requeueAtLast)
+		state.after = r.Clock.Now().Add(state.delay)
+		r.Recorder.Record(client.ObjectKeyFromObject(cached), cached.UID, events.RequeueDelayed(err))
+		return state.result(), state.delay
 	}
 	state.delay, state.after = 0, time.Time{}
-	if err != nil {
-		state.delay = min(max(2*r.requeues.get(key).delay, requeueAgain), requeueAtLast)
-		state.after = r.Clock.Now().Add(state.delay)
-		r.Recorder.Record(key, cached.UID, events.RequeueDelayed(err))
+	if state.progress == nil || !state.progress.Goes() {
+		return state.result(), 0
 	}
-	r.requeues.set(key, state)
-	return state.unwritten, state.delay
+	return state.result(), nextSlice
 }
 
-// requeue does what the annotation asks for by now: the cache may still show what was done before.
-func (r *Reconciler) requeue(ctx context.Context, cached *v1alpha1.QueueBinding, q queue.Queue) (requeue.Outcome, error) {
+// requeueSlice does a slice of what the annotation asks for by now: the cache may still show what was done before. It reports whether
+// anything came of it.
+func (r *Reconciler) requeueSlice(ctx context.Context, cached *v1alpha1.QueueBinding, q queue.Queue, state *requeueState, lastSent time.Time) (moved bool, err error) {
+	key := client.ObjectKeyFromObject(cached)
 	binding := &v1alpha1.QueueBinding{}
-	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(cached), binding); err != nil {
-		return requeue.Outcome{}, client.IgnoreNotFound(err)
+	if err := r.Reader.Get(ctx, key, binding); err != nil {
+		return false, client.IgnoreNotFound(err)
 	}
-	text, asked := binding.Annotations[v1alpha1.AnnotationRequeue]
-	if !asked || binding.UID != cached.UID || binding.DeletionTimestamp != nil {
-		return requeue.Outcome{}, nil
+	if binding.UID != cached.UID || binding.DeletionTimestamp != nil {
+		return false, nil
 	}
-	intents := requeue.IntentStore{Reader: r.Reader, Writer: r.Client}
-	intent, malformed := requeue.Parse(text)
-	if intent.All && intent.Before.IsZero() {
-		// Fixed before anything is done: a Job that fails again while this goes on is not meant.
-		newest, err := r.Executor.NewestFailure(ctx, binding)
-		if err != nil {
-			return requeue.Outcome{}, err
-		}
-		if intent.Before = newest; newest.IsZero() {
-			intent.Before = r.Clock.Now()
-		}
-		if err := intents.Replace(ctx, binding, intent); apierrors.IsConflict(err) {
-			return requeue.Outcome{}, nil // somebody asked for more meanwhile, and that change brings us back
-		} else if err != nil {
-			return requeue.Outcome{}, fmt.Errorf("fix the time of a requeue: %w", err)
-		}
+	last := binding.Status.LastRequeue
+	_, asked := binding.Annotations[v1alpha1.AnnotationRequeue]
+	uncounted := state.uncounted(last, lastSent)
+	if asked && q == nil || !asked && state.progress == nil && !uncounted {
+		return false, nil
 	}
-
-	tooMany := requeue.Named()
-	if len(intent.Names) > requeue.MaxNames {
-		malformed = append(malformed, fmt.Sprintf("%d names", len(intent.Names)))
-		tooMany, intent.Names = requeue.Named(intent.SortedNames()...), nil
+	if state.progress == nil {
+		state.progress = requeue.Continue(last)
 	}
-	outcome, err := r.Executor.Do(ctx, binding, q, intent)
-	for _, word := range malformed {
-		outcome.Refused = append(outcome.Refused, v1alpha1.RequeueRefusal{
-			JobName: events.Truncate(word), Reason: v1alpha1.RefusedInvalidRequest,
-			Message: fmt.Sprintf("annotation %s takes `all` or a comma-separated list of at most %d Job names", v1alpha1.AnnotationRequeue, requeue.MaxNames),
-		})
+	outcome, err := r.Executor.Slice(ctx, state.progress, requeue.Request{
+		Binding: binding, Queue: q, Seen: r.Ledgers.Of(binding.UID), Uncounted: uncounted || state.accounted.IsZero(),
+	})
+	if outcome.IsEmpty() && !state.progress.Goes() && state.result() == nil {
+		state.progress = nil // there was nothing to tell of
 	}
-	r.Metrics.Requeued(client.ObjectKeyFromObject(binding), len(outcome.Requeued))
-	if removal := intents.Remove(ctx, binding, outcome.Done.Merge(tooMany)); removal != nil {
-		err = errors.Join(err, fmt.Errorf("take a requeue out of the annotation: %w", removal))
+	if err == nil {
+		state.account(lastSent)
 	}
-	return outcome, err
+	r.Metrics.Requeued(key, len(outcome.Requeued))
+	r.recordRequeue(cached, outcome)
+	return len(outcome.Requeued) > 0, err
 }
 
-// recordRequeue records the events of a requeue.
+// account notes that all that was sent by a time is counted, and what the progress has reached.
+func (s *requeueState) account(until time.Time) {
+	if s.progress != nil && s.progress.Latest().After(until) {
+		until = s.progress.Latest()
+	}
+	if until.After(s.accounted) {
+		s.accounted = until
+	}
+}
+
+// recordRequeue records the events of a slice.
 func (r *Reconciler) recordRequeue(binding *v1alpha1.QueueBinding, outcome requeue.Outcome) {
 	record := func(event events.Event) { r.Recorder.Record(client.ObjectKeyFromObject(binding), binding.UID, event) }
 	if len(outcome.Requeued) > 0 {

@@ -1,19 +1,37 @@
 package controller
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 )
 
 // selects reports whether a binding is this operator's. The cache holds the others too, so that one whose labels change is seen
 // to go to another operator, and is not taken for one that was deleted.
 func (r *Reconciler) selects(binding *v1alpha1.QueueBinding) bool {
 	return r.Selector == nil || r.Selector.Matches(labels.Set(binding.Labels))
+}
+
+// Led lists the bindings that are this operator's, and none until it is elected: replicas that wait would tell the same again. What it
+// lists is the cache's own.
+func (r *Reconciler) Led(elected <-chan struct{}) metrics.Bindings {
+	return func(ctx context.Context) ([]v1alpha1.QueueBinding, error) {
+		select {
+		case <-elected:
+		default:
+			return nil, nil
+		}
+		list := &v1alpha1.QueueBindingList{}
+		err := r.Client.List(ctx, list, &client.ListOptions{LabelSelector: r.Selector}, client.UnsafeDisableDeepCopy)
+		return list.Items, err
+	}
 }
 
 // handOver leaves a binding to another operator.

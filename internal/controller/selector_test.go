@@ -4,7 +4,11 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
 func TestOperatorsWithOtherSelectorsHaveOtherLeases(t *testing.T) {
@@ -32,5 +36,34 @@ func TestOperatorsWithOtherSelectorsHaveOtherLeases(t *testing.T) {
 	}
 	if LeaseName(labels.Everything()) != "leader.queuebinding.dev" {
 		t.Error("an operator without a selector has not the Lease that it always had")
+	}
+}
+
+// Replicas that do not lead, and operators with other selectors, tell nothing that another one tells.
+func TestTheLeaderTellsOfItsBindings(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := aBinding(), aBinding()
+	ours.Labels, theirs.Name = map[string]string{"team": "a"}, "theirs"
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(ours, theirs).Build()
+	selector, err := labels.Parse("team=a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elected := make(chan struct{})
+	for _, tc := range []struct {
+		selector labels.Selector
+		lead     bool
+		want     int
+	}{{selector, false, 0}, {nil, false, 0}, {selector, true, 1}, {nil, true, 2}} {
+		if tc.lead && tc.selector != nil {
+			close(elected)
+		}
+		r := &Reconciler{Client: c, Selector: tc.selector}
+		if got, err := r.Led(elected)(t.Context()); err != nil || len(got) != tc.want {
+			t.Errorf("selector %v, leading %t: got %d bindings, %v; want %d", tc.selector, tc.lead, len(got), err, tc.want)
+		}
 	}
 }

@@ -186,6 +186,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 		Metrics:  counters,
 		Clock:    clock.RealClock{},
 		Limiter:  creator.NewLimiter(32),
+		Memory:   intake.NewMemory(),
 		Keys:     keys,
 	}, queues, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {

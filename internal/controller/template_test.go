@@ -1,8 +1,6 @@
 package controller_test
 
 import (
-	"fmt"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -14,8 +12,8 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 )
 
-// deny has a policy deny Jobs of the namespace for which a condition in CEL holds, and waits until it does so.
-func (w *workspace) deny(ctx SpecContext, condition string, example *batchv1.Job) {
+// deny has a policy deny Jobs of the namespace that do not pass a validation, and waits until it denies an example.
+func (w *workspace) deny(ctx SpecContext, validation admissionv1.Validation, example *batchv1.Job) {
 	GinkgoHelper()
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
@@ -25,10 +23,8 @@ func (w *workspace) deny(ctx SpecContext, condition string, example *batchv1.Job
 					Operations: []admissionv1.OperationType{admissionv1.Create},
 					Rule:       admissionv1.Rule{APIGroups: []string{"batch"}, APIVersions: []string{"v1"}, Resources: []string{"jobs"}},
 				},
-			}}},
-			Validations: []admissionv1.Validation{{
-				Expression: fmt.Sprintf("request.namespace != %q || !(%s)", w.namespace, condition), Message: "not this one", Reason: new(metav1.StatusReasonInvalid),
-			}},
+			}}, NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}}},
+			Validations: []admissionv1.Validation{validation},
 		},
 	}
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
@@ -41,7 +37,7 @@ func (w *workspace) deny(ctx SpecContext, condition string, example *batchv1.Job
 		Expect(k8s.Delete(ctx, binding)).To(Succeed())
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
 	})
-	Eventually(func() error { return k8s.Create(ctx, example.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("not this one")))
+	Eventually(func() error { return k8s.Create(ctx, example.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("ValidatingAdmissionPolicy")))
 }
 
 var _ = Describe("A template", func() {
@@ -50,7 +46,9 @@ var _ = Describe("A template", func() {
 		Eventually(w.status).WithArguments(ctx).Should(condition(v1alpha1.ConditionJobTemplateValid, HavePrefix("True")))
 		sample := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "x"}, Spec: w.binding.Spec.JobTemplate.Spec}
 		sample.Spec.Template.Spec.Containers[0].Env = append(sample.Spec.Template.Spec.Containers[0].Env, corev1.EnvVar{Name: "target", Value: "sample"})
-		w.deny(ctx, `object.spec.template.spec.containers[0].env.exists(e, e.name == "target" && e.value == "sample")`, sample)
+		w.deny(ctx, admissionv1.Validation{
+			Expression: `!object.spec.template.spec.containers[0].env.exists(e, e.name == "target" && e.value == "sample")`, Reason: new(metav1.StatusReasonInvalid),
+		}, sample)
 		w.edit(ctx, func(s *v1alpha1.QueueBindingSpec) { s.Concurrency.MaxActiveJobs = new(int32(9)) })
 		Eventually(w.status).WithArguments(ctx).Should(condition(v1alpha1.ConditionJobTemplateValid, HavePrefix("Unknown NotChecked")))
 		w.send("a")

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
+	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
 // workspace is a namespace with a queue and a binding named pings.
@@ -181,6 +184,39 @@ func (w *workspace) report(ctx SpecContext, job batchv1.Job, change func(*batchv
 	before := job.DeepCopy()
 	change(&job.Status)
 	Expect(k8s.Status().Patch(ctx, &job, client.MergeFrom(before))).To(Succeed())
+}
+
+// failed makes so many Jobs that have failed, as Jobs of messages that the queue has no more.
+func (w *workspace) failed(ctx SpecContext, count int, change ...func(*batchv1.Job)) {
+	GinkgoHelper()
+	binding := w.current(ctx)
+	now := metav1.NewTime(time.Now().Add(-time.Minute).Truncate(time.Second))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i := range count {
+		group.Go(func() error {
+			id := fmt.Sprintf("failed-%d", i)
+			made, err := job.Render(groupCtx, binding, &job.Variables{}, &queue.Message{ID: id, Body: id}, job.Lineage{Root: id, Attempt: 1})
+			if err != nil {
+				return err
+			}
+			made.Name = fmt.Sprintf("failed-%03d", i)
+			for _, c := range change {
+				c(made)
+			}
+			if err := k8s.Create(groupCtx, made); err != nil {
+				return err
+			}
+			made.Status.StartTime, made.Status.Failed = &now, 1
+			for _, kind := range []batchv1.JobConditionType{batchv1.JobFailureTarget, batchv1.JobFailed} {
+				made.Status.Conditions = append(made.Status.Conditions, batchv1.JobCondition{
+					Type: kind, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonBackoffLimitExceeded, LastProbeTime: now, LastTransitionTime: now,
+				})
+			}
+			return k8s.Status().Update(groupCtx, made)
+		})
+	}
+	Expect(group.Wait()).To(Succeed())
 }
 
 // condition matches a status by one of its conditions, as `<status> <reason>: <message>`.

@@ -1,6 +1,7 @@
 package creator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,8 +19,8 @@ var (
 	ErrGone = errors.New("the message's Job is gone")
 	// errGateClosed says that nothing was asked for, as the API server takes nothing now.
 	errGateClosed = errors.New("the API server takes no Jobs now")
-	// errUncollected says that the Secret of a Job which is gone is not gone yet.
-	errUncollected = errors.New("the Secret of a deleted Job is not collected yet")
+	// errUncollected says that a Secret which goes is not gone yet.
+	errUncollected = errors.New("a deleted Secret, or one of a deleted Job, is not collected yet")
 	// ErrNotWanted says that no Job is to be created for a message any more: the operator stops, or the binding has paused.
 	ErrNotWanted = errors.New("the message is not to become a Job now")
 )
@@ -37,10 +38,15 @@ func (e *BlockedError) Error() string { return wordsOf(e.Err) }
 
 func (e *BlockedError) Unwrap() error { return e.Err }
 
-// mayBeTheMessages reports whether the message may be at fault after all: a webhook may fail for one object, its patch may not
-// apply to one, and one Secret may wait for its deletion. A quota, a missing right, or no answer are no message's.
+// mayBeTheMessages reports whether the message may be at fault after all: a webhook may fail or hang for one object, its patch may
+// not apply to one, and one Secret may wait for its deletion. A quota, a missing right, or no connection are no message's.
 func (e *BlockedError) mayBeTheMessages() bool {
-	return apierrors.IsInternalError(e.Err) || errors.Is(e.Err, errUncollected)
+	return apierrors.IsInternalError(e.Err) || errors.Is(e.Err, errUncollected) || isUnanswered(e.Err)
+}
+
+// isUnanswered reports whether the operator, or the API server itself, gave up waiting. What was asked for may still be done.
+func isUnanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || apierrors.IsTimeout(err)
 }
 
 // classify is the one place that tells what an answer of the API server to a create means: nil, AlreadyExists as it is, a
@@ -49,8 +55,8 @@ func (e *BlockedError) mayBeTheMessages() bool {
 //
 // An answer may echo values of the message in its text, so that only how the API server itself begins it is looked at.
 func classify(err error) error {
-	if err == nil || apierrors.IsAlreadyExists(err) {
-		return err
+	if err == nil {
+		return nil
 	}
 	status, ok := errors.AsType[*apierrors.StatusError](err)
 	if !ok {
@@ -58,10 +64,12 @@ func classify(err error) error {
 	}
 	text := status.ErrStatus.Message
 	switch {
+	case isDeniedByAdmission(text): // the webhook or policy chooses the code, the reason and the causes
+		return rejected(v1alpha1.RejectedAdmissionDenied, err)
+	case apierrors.IsAlreadyExists(err):
+		return err
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return &BlockedError{v1alpha1.ReasonNamespaceTerminating, err}
-	case isDeniedByAdmission(text): // the webhook or policy chooses the code
-		return rejected(v1alpha1.RejectedAdmissionDenied, err)
 	case strings.HasPrefix(text, internalError+"failed calling webhook "):
 		return &BlockedError{v1alpha1.ReasonWebhookUnavailable, err}
 	case apierrors.IsForbidden(err):

@@ -28,8 +28,13 @@ func TestClassify(t *testing.T) {
 		err.ErrStatus.Reason = reason
 		return err
 	}
-	denied := func(code int32) error {
+	denied := func(code int32) *apierrors.StatusError {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Message: `admission webhook "policy.example.com" denied the request: no`}}
+	}
+	as := func(reason metav1.StatusReason, causes ...metav1.StatusCause) error {
+		err := denied(http.StatusConflict)
+		err.ErrStatus.Reason, err.ErrStatus.Details = reason, &metav1.StatusDetails{Causes: causes}
+		return err
 	}
 	for name, tc := range map[string]struct {
 		err        error
@@ -45,6 +50,8 @@ func TestClassify(t *testing.T) {
 		"webhook denies, 403":              {denied(http.StatusForbidden), "rejection", v1alpha1.RejectedAdmissionDenied},
 		"webhook denies, 400":              {denied(http.StatusBadRequest), "rejection", v1alpha1.RejectedAdmissionDenied},
 		"webhook denies, 500":              {denied(http.StatusInternalServerError), "rejection", v1alpha1.RejectedAdmissionDenied},
+		"webhook denies, as existing":      {as(metav1.StatusReasonAlreadyExists), "rejection", v1alpha1.RejectedAdmissionDenied},
+		"webhook denies, as terminating":   {as(metav1.StatusReasonForbidden, metav1.StatusCause{Type: corev1.NamespaceTerminatingCause}), "rejection", v1alpha1.RejectedAdmissionDenied},
 		"admission plugin denies":          {forbidden("pings-x", "violates PodSecurity \"restricted:latest\""), "rejection", v1alpha1.RejectedAdmissionDenied},
 		"webhook denies and echoes":        {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 500, Message: `admission webhook "policy.example.com" denied the request: failed calling webhook "x": exceeded quota: y`}}, "rejection", v1alpha1.RejectedAdmissionDenied},
 		"policy denies, as invalid":        {policy(metav1.StatusReasonInvalid, "no"), "rejection", v1alpha1.RejectedAdmissionDenied},

@@ -37,6 +37,8 @@ type Options struct {
 	UID     types.UID
 	// Wanted reports whether Jobs may still be created for messages that were received.
 	Wanted func() bool
+	// Crowded reports whether messages that wait for the API server are to go back but for one, which tries for all.
+	Crowded func() bool
 	// Created, where it is set, is called for each Job that was created.
 	Created func()
 	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
@@ -65,7 +67,7 @@ type Creator struct {
 
 // New makes a Creator. Once stopped ends it waits for the API server no more, but finishes what it does until ctx ends.
 func New(ctx, stopped context.Context, o Options) *Creator {
-	gate := newGate(o.Clock, o.Blocked)
+	gate := newGate(o.Clock, o.Blocked, o.Crowded)
 	requests := &requests{
 		ctx: ctx, client: o.Client, reader: o.Reader, limiter: o.Limiter, gate: gate, places: make(chan struct{}, parallelCreates),
 		namespace: o.Binding.Namespace, uid: o.UID,
@@ -87,6 +89,9 @@ func New(ctx, stopped context.Context, o Options) *Creator {
 // IsBlocked reports whether the API server took no Job when it was last asked.
 func (c *Creator) IsBlocked() bool { return c.gate.isClosed() }
 
+// Reconsider has messages that wait for the API server look at Crowded.
+func (c *Creator) Reconsider() { c.gate.reconsider() }
+
 // delivery is a message on its way into a Job.
 type delivery struct {
 	name    string
@@ -97,6 +102,8 @@ type delivery struct {
 	secrets  []*corev1.Secret
 	// probe reports whether this attempt tries for all that wait.
 	probe bool
+	// unanswered reports whether the last attempt was not answered in time, so that the Job may still be made.
+	unanswered bool
 	// refusals is how often the API server failed at this one, overtaken how often another was created in between, and creates how
 	// many had been at the last refusal.
 	refusals, overtaken int
@@ -151,7 +158,7 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 }
 
 // enter waits until an attempt may be made. It returns false where none is to be made any more: what would have to wait for the
-// API server ends with stopped, and the binding may have no use for the message any more.
+// API server ends with stopped, or for want of room, and the binding may have no use for the message any more.
 func (c *Creator) enter(d *delivery) bool {
 	probe, entered := c.gate.enter(c.stopped)
 	d.probe = probe
@@ -171,7 +178,7 @@ func (c *Creator) settle(d *delivery, attempted bool, record job.Record, err err
 	case d.rendered == nil:
 	case err == nil && record.IsFailedAttempt():
 		c.ledger.Reopen(d.name)
-	case rejected || !attempted:
+	case rejected && !d.unanswered || !attempted:
 		c.ledger.Cancel(d.name)
 	default:
 		c.ledger.Finish(d.name)
@@ -284,12 +291,12 @@ func (c *Creator) answer(existing *batchv1.Job, d *delivery) (job.Record, error)
 	}
 	err = c.requests.patchReceipt(existing, receipt)
 	switch {
+	case isBlocked(err): // before all else, as it may be a denial that calls itself a conflict
+		return record, err
 	case apierrors.IsConflict(err): // the job controller is often at it too
 		return c.complete(d)
 	case apierrors.IsNotFound(err):
 		return record, ErrGone
-	case err != nil:
-		return record, err
 	}
 	c.log.V(1).Info("Received a message again whose Job runs", "messageID", d.message.ID, "job", existing.Name)
 	record.Receipt = receipt

@@ -2,6 +2,8 @@ package creator
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,8 +17,59 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/queue"
 )
+
+// deniedPatches denies patches as a webhook does that calls its denial a conflict.
+type deniedPatches struct {
+	client.Client
+	existing *batchv1.Job
+	patches  atomic.Int32
+}
+
+func (c *deniedPatches) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	c.existing.DeepCopyInto(into.(*batchv1.Job))
+	return nil
+}
+
+func (c *deniedPatches) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
+	if c.patches.Add(1) > 1000 {
+		return nil
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Code: http.StatusConflict, Reason: metav1.StatusReasonConflict, Message: `admission webhook "w" denied the request: no`,
+	}}
+}
+
+// P5: a webhook that denies changes of Jobs as conflicts is asked after a growing delay, not without end.
+func TestADeniedPatchIsNoConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		received := time.Now()
+		lineage, message := job.Lineage{Root: "a", Attempt: 1}, &queue.Message{ID: "a", ReceiptHandle: "second", ReceiveCount: 2, ReceivedTime: received}
+		existing := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n", Name: "b-a", UID: "job", OwnerReferences: []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "QueueBinding", UID: "b", Controller: new(true)}},
+			Annotations: job.ReceiptOf(&queue.Message{ID: "a", ReceiptHandle: "first", ReceiveCount: 1, ReceivedTime: received.Add(-time.Minute)}).Annotations(),
+		}}
+		api := &deniedPatches{existing: existing}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		creator := New(ctx, ctx, Options{
+			Client: api, Reader: api, Clock: clock.RealClock{}, Log: logr.Discard(), Limiter: NewLimiter(1), Ledger: ledger.NewSet(clock.RealClock{}).Of("b"),
+			Binding: types.NamespacedName{Namespace: "n", Name: "b"}, UID: "b", Blocked: func(string, string) {},
+		})
+		record := job.Observe(existing)
+		record.Lineage = lineage
+		if _, err := creator.Adopt(record, message); !errors.Is(err, ErrNotWanted) {
+			t.Errorf("got %v, want the message to be kept until the operator stops", err)
+		}
+		if n := api.patches.Load(); n == 0 || n > 10 {
+			t.Errorf("patched %d times within a minute", n)
+		}
+	})
+}
 
 // slowWebhooks answers creates of some bindings after a long time, with an error, and the others at once.
 type slowWebhooks struct {
@@ -47,7 +100,7 @@ func TestSlowWebhooksStallNobodyElse(t *testing.T) {
 		for _, namespace := range []string{"slow-a", "slow-b", "quick"} {
 			creators[namespace] = New(ctx, ctx, Options{
 				Client: api, Clock: clock.RealClock{}, Log: logr.Discard(), Limiter: limiter, Ledger: ledgers.Of(types.UID(namespace)),
-				Binding: types.NamespacedName{Namespace: namespace, Name: "b"}, UID: types.UID(namespace), Blocked: func(string, string) {},
+				Binding: types.NamespacedName{Namespace: namespace, Name: "b"}, UID: types.UID(namespace), Blocked: func(string, string) {}, Crowded: roomy,
 			})
 		}
 		create := func(namespace string) error {

@@ -18,12 +18,16 @@ type gate struct {
 	clock clock.Clock
 	// changed is called when the gate closes, opens or has a new reason.
 	changed func(reason, message string)
+	// crowded reports whether all but the first are to leave.
+	crowded func() bool
 
 	mu      sync.Mutex
 	closed  bool
 	backoff wait.Backoff
 	until   time.Time
 	probing bool
+	// refusedProbes is how many tries in a row were refused since the gate closed.
+	refusedProbes int
 	// waiting are the tickets of those who wait to enter, in their order.
 	waiting []int
 	tickets int
@@ -31,8 +35,8 @@ type gate struct {
 	moved chan struct{}
 }
 
-func newGate(c clock.Clock, changed func(reason, message string)) *gate {
-	return &gate{clock: c, changed: changed, backoff: timer.Backoff(), moved: make(chan struct{})}
+func newGate(c clock.Clock, changed func(reason, message string), crowded func() bool) *gate {
+	return &gate{clock: c, changed: changed, crowded: crowded, backoff: timer.Backoff(), moved: make(chan struct{})}
 }
 
 // isClosed reports whether the last create was refused.
@@ -42,8 +46,15 @@ func (g *gate) isClosed() bool {
 	return g.closed
 }
 
-// enter waits until a create may be tried. It returns false when ctx ends before that. probe reports whether this one tries for
-// all. Each enter that succeeds must be followed by pass, refuse or abandon.
+// probesRefused returns how many tries in a row were refused since the gate closed.
+func (g *gate) probesRefused() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refusedProbes
+}
+
+// enter waits until a create may be tried. It returns false when ctx ends before that, or where there is no room to wait. probe
+// reports whether this one tries for all. Each enter that succeeds must be followed by pass, refuse or abandon.
 func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 	ticket := g.queue()
 	defer g.leave(ticket)
@@ -61,6 +72,10 @@ func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 			g.probing = true
 			g.mu.Unlock()
 			return true, true
+		}
+		if g.waiting[0] != ticket && g.crowded() {
+			g.mu.Unlock()
+			return false, false
 		}
 		moved := g.moved
 		g.mu.Unlock()
@@ -99,11 +114,20 @@ func (g *gate) leave(ticket int) {
 	}
 }
 
+// reconsider has those who wait look whether there is room to.
+func (g *gate) reconsider() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		g.move()
+	}
+}
+
 // pass says that the API server answered as it should.
 func (g *gate) pass() {
 	g.mu.Lock()
 	was := g.closed
-	g.closed, g.probing, g.backoff = false, false, timer.Backoff()
+	g.closed, g.probing, g.backoff, g.refusedProbes = false, false, timer.Backoff(), 0
 	if was {
 		g.move()
 	}
@@ -120,6 +144,9 @@ func (g *gate) refuse(reason, message string) {
 	// Those who entered before the gate closed come back together: they count as one.
 	if !g.closed || g.probing {
 		g.until = now.Add(g.backoff.Step())
+	}
+	if g.probing {
+		g.refusedProbes++
 	}
 	g.closed, g.probing = true, false
 	g.move()

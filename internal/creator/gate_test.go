@@ -11,10 +11,13 @@ import (
 	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
+// roomy is a gate's place with room for all who wait.
+func roomy() bool { return false }
+
 func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reasons []string
-		g := newGate(clock.RealClock{}, func(reason, _ string) { reasons = append(reasons, reason) })
+		g := newGate(clock.RealClock{}, func(reason, _ string) { reasons = append(reasons, reason) }, roomy)
 		mustEnter(t, g)
 		g.refuse("QuotaExceeded", "")
 
@@ -57,7 +60,7 @@ func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 
 func TestTheWaitAtTheGateIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(clock.RealClock{}, func(string, string) {})
+		g := newGate(clock.RealClock{}, func(string, string) {}, roomy)
 		for range 20 {
 			mustEnter(t, g)
 			g.refuse("", "")
@@ -72,7 +75,7 @@ func TestTheWaitAtTheGateIsBounded(t *testing.T) {
 
 func TestAnAbandonedTryLetsAnotherOneTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(clock.RealClock{}, func(string, string) {})
+		g := newGate(clock.RealClock{}, func(string, string) {}, roomy)
 		g.refuse("", "")
 		mustEnter(t, g)
 		g.abandon()
@@ -93,7 +96,7 @@ func mustEnter(t *testing.T, g *gate) {
 
 func TestThoseWhoWaitTryInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(clock.RealClock{}, func(string, string) {})
+		g := newGate(clock.RealClock{}, func(string, string) {}, roomy)
 		g.refuse("", "")
 		ctx, cancel := context.WithCancel(t.Context())
 		var tried []string

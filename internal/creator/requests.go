@@ -83,7 +83,7 @@ func (r *requests) patchReceipt(existing *batchv1.Job, receipt job.Receipt) erro
 	changed := existing.DeepCopy()
 	maps.Copy(changed.Annotations, receipt.Annotations())
 	err := r.patch(changed, existing)
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if err == nil || !IsDenied(err) && (apierrors.IsNotFound(err) || apierrors.IsConflict(err)) {
 		return err
 	}
 	return blockedBy(err)
@@ -94,7 +94,7 @@ func (r *requests) patchOwner(existing *metav1.PartialObjectMetadata, owner *bat
 	changed := existing.DeepCopy()
 	job.OwnSecret(owner, changed)
 	err := r.patch(changed, existing)
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if err == nil || !IsDenied(err) && (apierrors.IsNotFound(err) || apierrors.IsConflict(err)) {
 		return err
 	}
 	return classify(err)

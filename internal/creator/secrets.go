@@ -55,6 +55,8 @@ func (s *secrets) find(secret *corev1.Secret, jobName string) error {
 	switch {
 	case err != nil:
 		return err
+	case job.Owner(existing) == s.uid && existing.DeletionTimestamp != nil:
+		return uncollected(secret.Name) // it would go, and leave the Job waiting
 	case job.Owner(existing) == s.uid:
 		secret.UID, secret.ResourceVersion = existing.UID, existing.ResourceVersion
 		return nil
@@ -143,7 +145,7 @@ func ofAJob(secret *metav1.PartialObjectMetadata, name string) bool {
 	return owner != nil && owner.Kind == "Job" && owner.Name == name
 }
 
-// uncollected has a message wait until the Secret of a Job that is gone is gone too.
+// uncollected has a message wait until a Secret is gone that goes: that of a Job that is gone, or one that somebody deleted.
 func uncollected(name string) error {
 	return &BlockedError{v1alpha1.ReasonAPIServerUnavailable, fmt.Errorf("%w: %s", errUncollected, name)}
 }

@@ -87,7 +87,7 @@ func BenchmarkMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 	loop := newLoop(b.Context(), &Dependencies{
-		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32),
+		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32), Memory: NewMemory(),
 		Keys: func() job.Keys { return testKeys },
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()

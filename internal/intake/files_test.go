@@ -18,6 +18,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
+	"github.com/queuebinding/queuebinding/internal/timer"
 )
 
 // inFiles has one message at a time, in files.
@@ -239,8 +240,9 @@ func TestASecretIsMadeItsJobsWhateverHappensToIt(t *testing.T) {
 					return err
 				})
 				b.queue.Put("a")
-				time.Sleep(100 * time.Millisecond)
-				b.whole() // within less than a backoff
+				// Longer than the queue's poll takes to find the message, and less than a backoff.
+				time.Sleep(timer.FirstRetry - time.Millisecond)
+				b.whole()
 				time.Sleep(time.Second)
 				b.want(0, 1, 1)
 			})
@@ -343,6 +345,33 @@ func TestNoJobIsCreatedBesideTheSecretOfADeletedOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(16 * time.Minute) // it goes back with a growing delay meanwhile, so that other messages pass
+		b.whole()
+	})
+}
+
+// A Secret that somebody deletes while it waits for its Job, and that a finalizer keeps, is not taken for one that stays.
+func TestNoJobIsCreatedForASecretThatIsBeingDeleted(t *testing.T) {
+	run(t, inFiles, func(b *bench) {
+		b.setFault(refusing[*batchv1.Job](errQuota))
+		b.queue.Put("a")
+		time.Sleep(time.Second)
+		secret := b.secret()
+		secret.Finalizers = []string{"example.com/waits"}
+		if err := errors.Join(b.client.Update(t.Context(), secret), b.client.Delete(t.Context(), secret)); err != nil {
+			t.Fatal(err)
+		}
+		b.crash()
+		b.start(b.queue)
+		time.Sleep(10 * time.Minute)
+		if names, _ := b.jobs(); len(names) > 1 {
+			t.Errorf("Jobs %v beside a Secret that goes", names)
+		}
+		secret = b.secret()
+		secret.Finalizers = nil
+		if err := b.client.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(16 * time.Minute)
 		b.whole()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -37,6 +38,9 @@ type handler struct {
 	ledger   *ledger.Ledger
 	inFlight *inflight.Messages
 	creator  *creator.Creator
+	memory   *Memory
+	// heavy lets one message at a time wait for room for an evaluation that takes much.
+	heavy chan struct{}
 	// created are the names of Jobs that were created last, and of messages that were to be deleted.
 	created    *lru.Cache
 	rejections rejections
@@ -45,19 +49,23 @@ type handler struct {
 	recorder   *events.Recorder
 }
 
-// handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other.
-func (h *handler) handleBatch(messages []queue.Message) {
+// handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other. It calls done with each that it
+// needs no more.
+func (h *handler) handleBatch(messages []queue.Message, done func(*queue.Message)) {
 	var groups sync.WaitGroup
 	for _, group := range inGroups(messages, h.fifo) {
 		groups.Go(func() {
 			for i, message := range group {
-				if h.handle(message) {
+				next := h.handle(message)
+				done(message)
+				if next {
 					continue
 				}
 				// The order of a group holds only if what is behind goes back with it.
 				for _, behind := range group[i+1:] {
 					h.ledger.Return(1)
 					h.inFlight.Return(behind.ReceiptHandle, 0)
+					done(behind)
 				}
 				return
 			}
@@ -147,7 +155,7 @@ func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Recor
 		h.ledger.Return(1)
 		return job.Record{}, errInHand
 	}
-	rendered, err := job.Render(h.ctx, settings.Binding, settings.Variables, message, lineage)
+	rendered, err := h.render(settings, message, lineage)
 	if err != nil {
 		h.ledger.Cancel(name)
 		return job.Record{}, err
@@ -158,6 +166,26 @@ func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Recor
 		return job.Record{}, err
 	}
 	return h.creator.Create(rendered, secrets, lineage, message)
+}
+
+// render renders the Job of an attempt at a message, once there is room for what that takes. It fails with ErrNotWanted where there
+// is none until the loop has ended.
+func (h *handler) render(settings *Settings, message *queue.Message, lineage job.Lineage) (*batchv1.Job, error) {
+	bytes := job.EvaluationBytes(settings.Binding, message)
+	if bytes > heavyEvaluation {
+		select {
+		case h.heavy <- struct{}{}:
+			defer func() { <-h.heavy }()
+		case <-h.ctx.Done():
+			return nil, creator.ErrNotWanted
+		}
+	}
+	release, err := h.memory.evaluate(h.ctx, bytes)
+	if err != nil {
+		return nil, creator.ErrNotWanted
+	}
+	defer release()
+	return job.Render(h.ctx, settings.Binding, settings.Variables, message, lineage)
 }
 
 // acknowledge does with a message what the rule of its Job has for it.

@@ -38,6 +38,7 @@ type bench struct {
 	clock   clock.WithDelayedExecution
 	binding *v1alpha1.QueueBinding
 	client  client.WithWatch
+	memory  *Memory
 	stop    context.CancelFunc
 	done    chan struct{}
 
@@ -78,7 +79,7 @@ func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.
 			t.Fatal(err)
 		}
 	}
-	b := &bench{t: t, queue: &fake.Queue{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c)}
+	b := &bench{t: t, queue: &fake.Queue{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c), memory: NewMemory()}
 	b.client = clientfake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
 	b.binding = newTestBinding()
 	if change != nil {
@@ -93,7 +94,7 @@ func (b *bench) start(from queue.Queue) {
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewRecorder(clientevents.NewFakeRecorder(1000)), Ledgers: b.ledgers,
-		Clock: b.clock, Limiter: creator.NewLimiter(32), Keys: func() job.Keys { return testKeys },
+		Clock: b.clock, Limiter: creator.NewLimiter(32), Memory: b.memory, Keys: func() job.Keys { return testKeys },
 	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {
@@ -162,6 +163,16 @@ func (b *bench) jobs() (names []string, most int) {
 		most = max(most, n)
 	}
 	return names, most
+}
+
+// exists reports whether there is a Job of a name.
+func (b *bench) exists(name string) bool {
+	b.t.Helper()
+	err := b.client.Get(b.t.Context(), client.ObjectKey{Namespace: "batch", Name: name}, &batchv1.Job{})
+	if client.IgnoreNotFound(err) != nil {
+		b.t.Fatal(err)
+	}
+	return err == nil
 }
 
 // job reads a Job.

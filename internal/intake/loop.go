@@ -58,6 +58,8 @@ type Dependencies struct {
 	Clock    clock.WithDelayedExecution
 	// Limiter bounds the objects that are created at a time, over all bindings.
 	Limiter *creator.Limiter
+	// Memory bounds what messages take, over all bindings.
+	Memory *Memory
 	// Keys returns the keys by which lineages are verified.
 	Keys func() job.Keys
 }
@@ -77,6 +79,7 @@ type Loop struct {
 	inFlight *inflight.Messages
 	creator  *creator.Creator
 	recovery *creator.Recovery
+	holding  *holding
 	stats    *statsPoller
 	report   *reporter
 
@@ -121,10 +124,12 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		Queue: q, Clock: deps.Clock, Log: log, FIFO: l.fifo, Visibility: l.visibility,
 		Deleted: func() { deps.Metrics.Acknowledged(l.key) },
 	})
+	l.holding = &holding{memory: deps.Memory, freed: l.wakeUp}
 	l.stats = newStatsPoller(stopped, deps.Clock, q, l.report)
 	options := creator.Options{
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
+		Crowded: deps.Memory.isShort,
 		Created: func() { deps.Metrics.Created(l.key) },
 		Sample:  l.sample,
 		Blocked: func(reason, message string) {
@@ -140,6 +145,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	l.handler = &handler{
 		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, keys: deps.Keys, clock: deps.Clock, log: log,
 		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
+		memory: deps.Memory, heavy: make(chan struct{}, 1),
 		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
 	}
 	return l
@@ -211,6 +217,8 @@ func (l *Loop) sample() ([]client.Object, error) {
 func (l *Loop) run() {
 	defer l.deps.Ledgers.Detach(l.uid)
 	defer l.release()
+	l.deps.Memory.join(l)
+	defer l.deps.Memory.leave(l)
 
 	l.stats.start()
 	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility))
@@ -316,6 +324,9 @@ func (l *Loop) tryReserve() int {
 	if l.fifo && (settings.onJobSucceeded() || l.handler.rejections.lately(l.deps.Clock.Now())) {
 		want = 1
 	}
+	if want = l.holding.room(want); want == 0 {
+		return 0
+	}
 	return l.ledger.Reserve(want, settings.limits())
 }
 
@@ -325,7 +336,9 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 	began := l.deps.Clock.Now()
 	visibility := l.visibility()
 	// The poll outlives the stop: SQS may have hidden messages for a poll that was cut off.
-	messages, err := l.queue.Receive(l.requests, n, wait, visibility)
+	batch := l.holding.newBatch(l.settings.Load(), n)
+	messages, err := l.queue.Receive(queue.WithAdmission(l.requests, batch.admit), n, wait, visibility)
+	batch.received(messages)
 	l.ledger.Return(n - len(messages))
 	if err != nil {
 		<-l.batches
@@ -347,7 +360,7 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 	l.inFlight.Received(messages, began, visibility)
 	l.underWay.Go(func() {
 		defer func() { <-l.batches }()
-		l.handler.handleBatch(messages)
+		l.handler.handleBatch(messages, batch.done)
 	})
 	return len(messages) == queue.MaxBatch, nil
 }

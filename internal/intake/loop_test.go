@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -100,18 +102,123 @@ func TestAMessageThatTheAPIServerFailsAtStopsNobody(t *testing.T) {
 	}
 }
 
-// P5: where the API server fails at all of them it is no message's fault.
-func TestAnAPIServerThatFailsAtAllRejectsNobody(t *testing.T) {
-	run(t, nil, func(b *bench) {
-		b.setFault(func(func() error, client.Object) error {
-			return apierrors.NewInternalError(errors.New(`failed calling webhook "w": connection refused`))
+// P5: as many of them as there are slots, none of which passes, do not wait for each other's turns until all have failed often.
+func TestMessagesThatTheAPIServerFailsAtHoldNobodyUpTogether(t *testing.T) {
+	const slots = 20
+	run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Concurrency.MaxActiveJobs = new(int32(slots)) }, func(b *bench) {
+		good := job.Lineage{Root: "message-good", Attempt: 1}.MessageLabel()
+		b.setFault(func(create func() error, object client.Object) error {
+			if label := object.GetLabels()[v1alpha1.LabelMessage]; label == good || label == (job.Lineage{Root: "sample", Attempt: 1}).MessageLabel() {
+				return create()
+			}
+			return apierrors.NewInternalError(errors.New("replace operation does not apply"))
 		})
-		b.queue.Put("a", "b")
-		time.Sleep(time.Hour)
-		if _, receives := b.queue.Left(); receives != 1 || !b.queue.AllHidden() {
-			t.Errorf("received up to %d times, hidden: %t", receives, b.queue.AllHidden())
+		for n := range slots {
+			b.queue.Put(fmt.Sprint(n))
+		}
+		b.queue.Put("good")
+		time.Sleep(30 * time.Second)
+		if names, _ := b.jobs(); len(names) != 1 {
+			t.Errorf("%d Jobs within half a minute, want that of the message behind", len(names))
 		}
 	})
+}
+
+// unanswered are the ways in which a create ends that nobody answers: webhooks may take longer, one after the other, than the
+// operator or the API server waits.
+var unanswered = map[string]error{
+	"by the operator's clock":     context.DeadlineExceeded,
+	"by that of the API server's": apierrors.NewTimeoutError("request did not complete within requested timeout", 0),
+}
+
+// P5: a webhook that hangs for one object holds up that one's message only.
+func TestAMessageWhoseCreateIsNotAnsweredStopsNobody(t *testing.T) {
+	for name, cause := range unanswered {
+		for _, slots := range []int32{1, 5} {
+			t.Run(fmt.Sprintf("%s, %d slots", name, slots), func(t *testing.T) {
+				run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Concurrency.MaxActiveJobs = new(slots) }, func(b *bench) {
+					fails := failsAt("bad")
+					b.setFault(func(create func() error, object client.Object) error {
+						err := fails(create, object)
+						if apierrors.IsInternalError(err) {
+							time.Sleep(30 * time.Second)
+							return cause
+						}
+						return err
+					})
+					b.queue.Put("bad", "a", "b", "c")
+					for range 5 * 60 {
+						time.Sleep(time.Second)
+						names, _ := b.jobs()
+						for _, name := range names {
+							if b.exists(name) {
+								b.finish(name)
+							}
+						}
+					}
+					if names, _ := b.jobs(); len(names) != 3 {
+						t.Errorf("%d Jobs within five minutes, want 3", len(names))
+					}
+					if report := b.loop.report.snapshot(); report.LastRejection == nil || report.LastRejection.Reason != v1alpha1.RejectedCreateFails {
+						t.Errorf("reported %+v", report)
+					}
+				})
+			})
+		}
+	}
+}
+
+// P3: a message is rejected for a create that was not answered, and the create gets through after that.
+func TestAnUnansweredCreateThatGetsThroughLateHasItsSlot(t *testing.T) {
+	run(t, func(b *v1alpha1.QueueBinding) { b.Spec.Concurrency.MaxActiveJobs = new(int32(1)) }, func(b *bench) {
+		fails, attempts := failsAt("late"), 0
+		b.setFault(func(create func() error, object client.Object) error {
+			err := fails(create, object)
+			if !apierrors.IsInternalError(err) {
+				return err
+			}
+			time.Sleep(30 * time.Second)
+			if attempts++; attempts == 3 {
+				time.AfterFunc(2*time.Second, func() {
+					if err := create(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return context.DeadlineExceeded
+		})
+		b.queue.Put("late")
+		time.Sleep(time.Second)
+		b.queue.Put("a")
+		time.Sleep(5 * time.Minute)
+		if names, _ := b.jobs(); len(names) != 1 || names[0] != b.attempt("late", 1) {
+			t.Errorf("Jobs %v run, want only %s: there is one slot", names, b.attempt("late", 1))
+		}
+		if report := b.loop.report.snapshot(); report.LastRejection == nil {
+			t.Error("the message was not rejected")
+		}
+		b.conclude(b.attempt("late", 1), batchv1.JobComplete)
+		time.Sleep(time.Minute)
+		b.want(0, 2, 2)
+	})
+}
+
+// P5: where the API server fails at all of them it is no message's fault.
+func TestAnAPIServerThatFailsAtAllRejectsNobody(t *testing.T) {
+	faults := maps.Clone(unanswered)
+	faults["webhook down"] = apierrors.NewInternalError(errors.New(`failed calling webhook "w": connection refused`))
+	for name, cause := range faults {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, func(b *bench) {
+				b.setFault(func(func() error, client.Object) error { return cause })
+				b.queue.Put("a", "b")
+				time.Sleep(time.Hour)
+				if _, receives := b.queue.Left(); receives != 1 || !b.queue.AllHidden() {
+					t.Errorf("received up to %d times, hidden: %t", receives, b.queue.AllHidden())
+				}
+			})
+		})
+	}
 }
 
 // A message is hidden again in time also where the visibility timeout was lowered a moment before.

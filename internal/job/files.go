@@ -169,7 +169,7 @@ func messageInFiles(secrets []corev1.Secret) (queue.Outgoing, error) {
 	message := queue.Outgoing{Body: string(data[bodyKey])}
 	var attributes map[string]fileAttribute
 	if err := json.Unmarshal(data[attributesKey], &attributes); err != nil {
-		return queue.Outgoing{}, fmt.Errorf("%s in the Job's Secret is not what was written", attributesKey)
+		return queue.Outgoing{}, fmt.Errorf("%s in the Job's Secret is not what the operator writes", attributesKey)
 	}
 	for name, a := range attributes {
 		if message.Attributes == nil {

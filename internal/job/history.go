@@ -18,7 +18,7 @@ type History struct {
 	active, pending                  int
 	succeeded, failed, failedOnQueue ordered
 	requeued, superseded             ordered
-	lastCreated                      time.Time
+	lastCreated, lastSent            time.Time
 }
 
 // entry is a Job and the list that it is in; nil where it is active.
@@ -42,6 +42,9 @@ func (h *History) Put(record Record) {
 	h.jobs[record.Name] = added
 	if record.Created.After(h.lastCreated) {
 		h.lastCreated = record.Created
+	}
+	if record.SentAt.After(h.lastSent) {
+		h.lastSent = record.SentAt
 	}
 	h.file(added, h.listFor(added))
 	if root := record.Lineage.Root; root != "" {
@@ -139,6 +142,9 @@ func (h *History) Superseded() []*Record { return h.superseded }
 
 // LastCreated is when the newest Job that ever was in here was created.
 func (h *History) LastCreated() time.Time { return h.lastCreated }
+
+// LastSent is the latest time at which the message of a Job that ever was in here was sent again.
+func (h *History) LastSent() time.Time { return h.lastSent }
 
 // listFor is where a Job belongs.
 func (h *History) listFor(e *entry) *ordered {

@@ -60,12 +60,12 @@ func messageInAnnotations(job *batchv1.Job) (queue.Outgoing, error) {
 	texts, dataTypes := map[string]string{}, map[string]string{}
 	if text := pod[v1alpha1.AnnotationAttributes]; text != "" {
 		if err := json.Unmarshal([]byte(text), &texts); err != nil {
-			return queue.Outgoing{}, fmt.Errorf("annotation %s of the Pod template is no JSON object of strings", v1alpha1.AnnotationAttributes)
+			return queue.Outgoing{}, fmt.Errorf("annotation %s of the Pod template is not a JSON object of strings", v1alpha1.AnnotationAttributes)
 		}
 	}
 	if text := job.Annotations[v1alpha1.AnnotationAttributeTypes]; text != "" {
 		if err := json.Unmarshal([]byte(text), &dataTypes); err != nil {
-			return queue.Outgoing{}, fmt.Errorf("annotation %s is no JSON object of strings", v1alpha1.AnnotationAttributeTypes)
+			return queue.Outgoing{}, fmt.Errorf("annotation %s is not a JSON object of strings", v1alpha1.AnnotationAttributeTypes)
 		}
 	}
 	for name, text := range texts {
@@ -76,7 +76,7 @@ func messageInAnnotations(job *batchv1.Job) (queue.Outgoing, error) {
 		if attribute.IsBinary() {
 			value, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				return queue.Outgoing{}, fmt.Errorf("an attribute of the message: %w", err)
+				return queue.Outgoing{}, fmt.Errorf("an attribute: %w", err)
 			}
 			attribute.BinaryValue = value
 		} else {

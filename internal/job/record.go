@@ -25,10 +25,12 @@ const (
 
 // Record is what the operator needs to know of a Job, small enough to keep for every Job.
 type Record struct {
-	Name    string
-	UID     types.UID
-	Lineage Lineage
-	State   State
+	Name string
+	UID  types.UID
+	// ResourceVersion tells whether the record is of the Job as it is by now.
+	ResourceVersion string
+	Lineage         Lineage
+	State           State
 	// Pending reports whether the Job is active, not suspended, and without a ready Pod.
 	Pending bool
 	// Files reports whether the Job's message is in Secrets of its own.
@@ -48,7 +50,9 @@ type Record struct {
 	// Sent reports whether the Job failed and its message was sent again. Requeued is whether its successor will be known
 	// too, so that the Job goes when that is there.
 	Sent, Requeued bool
-	Created        time.Time
+	// SentAt is when the message was sent again. It is zero where it was not, or the Job does not say in RFC 3339.
+	SentAt  time.Time
+	Created time.Time
 	// Finished, Reason and Message are those of the final condition.
 	Finished time.Time
 	Reason   string
@@ -58,9 +62,12 @@ type Record struct {
 // Observe makes the record of a Job. It is well served by a trimmed one.
 func Observe(job *batchv1.Job) Record {
 	record := Record{
-		Name:    job.Name,
-		UID:     job.UID,
-		State:   Active,
+		Name:  job.Name,
+		UID:   job.UID,
+		State: Active,
+
+		ResourceVersion: job.ResourceVersion,
+
 		Files:   HasFiles(job),
 		Receipt: RecordedReceipt(job),
 		Grace:   gracePeriod(job),
@@ -91,10 +98,21 @@ func Observe(job *batchv1.Job) Record {
 		ready := job.Status.Ready != nil && *job.Status.Ready > 0
 		record.Pending = !suspended && !ready
 	case Failed:
-		_, record.Sent = job.Annotations[v1alpha1.AnnotationRequeuedAt]
+		record.SentAt, record.Sent = SentAt(job)
 		record.Requeued = record.Sent && job.Annotations[v1alpha1.AnnotationUntied] == ""
 	}
 	return record
+}
+
+// SentAt returns when the message of a Job was sent again, and whether it was. The time is zero where the Job does not say in
+// RFC 3339. A Job's metadata is enough.
+func SentAt(job metav1.Object) (at time.Time, sent bool) {
+	text, sent := job.GetAnnotations()[v1alpha1.AnnotationRequeuedAt]
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, sent
+	}
+	return at, sent
 }
 
 // MessageOnQueue reports whether the Job is under OnJobSucceeded: its message stays on the queue until the Job has succeeded.

@@ -28,11 +28,7 @@ const (
 
 // Render makes the Job of an attempt at a message. Its errors are *RejectionError.
 func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
-	values, err := variables.Evaluate(ctx, message)
-	if err != nil {
-		return nil, err
-	}
-	return render(binding, values, message, lineage)
+	return render(binding, message, lineage, func() ([]Variable, error) { return variables.Evaluate(ctx, message) })
 }
 
 // Sample makes a Job as Render does of a message that never was, for a trial of the template. Its name is as long as
@@ -42,7 +38,7 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 	for _, v := range binding.Spec.Message.Variables {
 		values = append(values, Variable{v.Name, "sample"})
 	}
-	return render(binding, values, sampleMessage(), Lineage{Root: "sample", Attempt: 1})
+	return render(binding, sampleMessage(), Lineage{Root: "sample", Attempt: 1}, func() ([]Variable, error) { return values, nil })
 }
 
 // SampleSecrets makes the Secrets that a sample Job needs.
@@ -52,7 +48,8 @@ func SampleSecrets(sample *batchv1.Job) ([]*corev1.Secret, error) {
 
 func sampleMessage() *queue.Message { return &queue.Message{ID: "sample", Body: "sample"} }
 
-func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
+// render evaluates once it is known that the message can be delivered: what is too large is not parsed.
+func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Lineage, evaluate func() ([]Variable, error)) (*batchv1.Job, error) {
 	job := instantiate(binding, lineage)
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
@@ -75,6 +72,10 @@ func render(binding *v1alpha1.QueueBinding, values []Variable, message *queue.Me
 		return nil, err
 	}
 	environment = append(environment, delivered...)
+	values, err := evaluate()
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range values {
 		if err := checkEnvironmentString(v.Name, v.Value); err != nil {
 			return nil, err

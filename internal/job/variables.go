@@ -2,9 +2,10 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
@@ -15,19 +16,9 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
-// maxExpressionCost bounds the work of one expression, in CEL's units; the API server allows a validation rule as much.
-const maxExpressionCost = 1_000_000
-
-// Variables are the compiled variables of a binding. They may be used by several goroutines.
+// Variables are the variables of a binding, whose expressions compile. They may be used by several goroutines.
 type Variables struct {
-	variables []variable
-}
-
-// variable is a name and how its value is computed. Programs are large beside their expressions, and most of many bindings
-// wait for messages most of the time, so that one is made for the first message.
-type variable struct {
-	name    string
-	program func() (cel.Program, error)
+	variables []v1alpha1.Variable
 }
 
 // ExpressionError says which variable does not compile, and where.
@@ -44,8 +35,11 @@ func (e *ExpressionError) Error() string {
 	return fmt.Sprintf("spec.message.variables[%d].expression (%s): %s", e.Index, e.Variable, e.Detail)
 }
 
-// environment is the same for all bindings.
-var environment = newEnvironment()
+// environment and recentPrograms are the same for all bindings.
+var (
+	environment    = newEnvironment()
+	recentPrograms = newPrograms(maxPrograms)
+)
 
 func newEnvironment() *cel.Env {
 	env, err := cel.NewEnv(
@@ -64,57 +58,72 @@ func newEnvironment() *cel.Env {
 	return env
 }
 
-// CompileVariables compiles the variables of a binding. Its errors are *ExpressionError.
+// CompileVariables checks that the variables of a binding compile. Their programs are made for the first message and kept while
+// they are used. Its errors are *ExpressionError.
 func CompileVariables(variables []v1alpha1.Variable) (*Variables, error) {
-	compiled := &Variables{}
+	total := 0
 	for i, v := range variables {
-		ast, issues := environment.Compile(v.Expression)
-		if issues.Err() != nil {
-			first := issues.Errors()[0]
-			return nil, &ExpressionError{i, v.Name, fmt.Sprintf("line %d, column %d: %s",
-				first.Location.Line(), first.Location.Column()+1, first.Message)}
+		if total += len(v.Expression); total > maxExpressions {
+			return nil, &ExpressionError{i, v.Name, fmt.Sprintf("line 1, column 1: the expressions up to this one have %d bytes; all of a binding may have %d", total, maxExpressions)}
 		}
-		if ast.OutputType().IsExactType(messageType) {
-			return nil, &ExpressionError{i, v.Name, "line 1, column 1: message is an object and no value; choose a field of it, such as message.body"}
+		if detail := recentPrograms.check(v.Expression); detail != "" {
+			return nil, &ExpressionError{i, v.Name, detail}
 		}
-		program := func() (cel.Program, error) {
-			return environment.Program(ast, cel.CostLimit(maxExpressionCost), cel.InterruptCheckFrequency(1000))
-		}
-		if _, err := program(); err != nil { // told now, not at the first message
-			return nil, &ExpressionError{i, v.Name, fmt.Sprintf("line 1, column 1: %v", err)}
-		}
-		compiled.variables = append(compiled.variables, variable{v.Name, sync.OnceValues(program)})
 	}
-	return compiled, nil
+	return &Variables{variables: slices.Clone(variables)}, nil
 }
 
 // Variable is a computed environment variable.
 type Variable struct{ Name, Value string }
 
-// Evaluate computes the variables for a message, in their order. Its errors are *RejectionError.
+// Evaluate computes the variables for a message, in their order. Its errors are *RejectionError, and quote nothing of the message.
 func (vs *Variables) Evaluate(ctx context.Context, message *queue.Message) ([]Variable, error) {
 	input := &celMessage{Message: message}
 	values := make([]Variable, 0, len(vs.variables))
+	total := 0
 	for _, v := range vs.variables {
-		name := v.name
-		program, err := v.program()
+		text, err := evaluate(ctx, v, input)
 		if err != nil {
-			return nil, rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s", name, err)
-		}
-		result, _, err := program.ContextEval(ctx, map[string]any{"message": input})
-		if err != nil {
-			return nil, rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s%s", name, err, input.hint())
-		}
-		text, err := textOf(result)
-		if err != nil {
-			return nil, rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s%s", name, err, input.hint())
+			return nil, err
 		}
 		if strings.ContainsRune(text, 0) {
-			return nil, rejectf(v1alpha1.RejectedUnusableValue, "variable %s: the value holds a NUL character, which no environment variable can", name)
+			return nil, rejectf(v1alpha1.RejectedUnusableValue, "variable %s: the value holds a NUL character, which no environment variable can", v.Name)
 		}
-		values = append(values, Variable{name, text})
+		if err := checkEnvironmentString(v.Name, text); err != nil {
+			return nil, err
+		}
+		if total += len(text); total > maxJob {
+			return nil, rejectf(v1alpha1.RejectedTooLarge, "the variables up to %s would be %d bytes; a Job may be %d", v.Name, total, maxJob)
+		}
+		values = append(values, Variable{v.Name, text})
 	}
 	return values, nil
+}
+
+// evaluate computes one variable, within an allowance of its own: what the one before made is garbage by now.
+func evaluate(ctx context.Context, v v1alpha1.Variable, input *celMessage) (string, error) {
+	program, err := recentPrograms.get(v.Expression)
+	if err != nil {
+		return "", rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s", v.Name, err)
+	}
+	left := newAllowance(input.Message)
+	result, _, err := program.ContextEval(ctx, map[string]any{"message": input, allowanceVariable: left})
+	if input.refused != nil {
+		return "", rejectf(input.refused.Reason, "variable %s: %s", v.Name, input.refused.Message)
+	}
+	text := ""
+	if err == nil && !left.refused {
+		text, err = textOf(result, left)
+	}
+	switch {
+	case left.refused:
+		return "", rejectf(v1alpha1.RejectedTooLarge, "variable %s: %s", v.Name, errAllowance)
+	case errors.Is(err, errTooLong):
+		return "", rejectf(v1alpha1.RejectedTooLarge, "variable %s: the value would be more than the %d bytes that an environment variable may have", v.Name, maxEnvironmentString)
+	case err != nil:
+		return "", rejectf(v1alpha1.RejectedExpressionFailed, "variable %s: %s%s", v.Name, program.explain(err), input.hint())
+	}
+	return text, nil
 }
 
 // messageType is the type of the CEL variable `message`.
@@ -127,8 +136,8 @@ var messageFields = map[string]struct {
 }{
 	"id":           {cel.StringType, func(m *celMessage) any { return m.ID }},
 	"body":         {cel.StringType, func(m *celMessage) any { return m.Body }},
-	"json":         {cel.DynType, func(m *celMessage) any { return m.parse() }},
-	"attributes":   {cel.MapType(cel.StringType, cel.StringType), func(m *celMessage) any { return visible(m.Attributes).Texts() }},
+	"json":         {cel.DynType, (*celMessage).parse},
+	"attributes":   {cel.MapType(cel.StringType, cel.StringType), (*celMessage).texts},
 	"groupID":      {cel.StringType, func(m *celMessage) any { return m.GroupID }},
 	"sentTime":     {cel.TimestampType, func(m *celMessage) any { return m.SentTime }},
 	"receiveCount": {cel.IntType, func(m *celMessage) any { return int64(m.ReceiveCount) }},
@@ -170,15 +179,26 @@ func (p messageProvider) FindStructFieldType(name, field string) (*types.FieldTy
 	}, true
 }
 
-// textOf is what an environment variable gets of a CEL value.
-func textOf(value ref.Val) (string, error) {
+// textOf is what an environment variable gets of a CEL value. Its errors are of what explain tells.
+func textOf(value ref.Val, left *allowance) (string, error) {
+	if text, ok := value.(types.String); ok {
+		return string(text), nil
+	}
+	w := weight{most: left.left}
+	w.add(value)
+	switch {
+	case !left.take(w.times(3, 64)):
+		return "", errAllowance
+	case w.values+w.bytes > 8*maxEnvironmentString: // as JSON, a value takes a character and more, but a number fewer than its bytes
+		return "", errTooLong
+	}
 	native, err := nativeOf(value)
 	if err != nil {
 		return "", err
 	}
 	switch v := native.(type) {
 	case nil:
-		return "", fmt.Errorf("the expression gave null")
+		return "", errNull
 	case string:
 		return v, nil
 	}

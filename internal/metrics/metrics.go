@@ -1,5 +1,5 @@
-// Package metrics counts what the operator does with messages. Gauges are computed when they are asked for, so that a
-// deleted binding leaves none behind.
+// Package metrics counts what the operator does with messages, and tells what the status of bindings says. Gauges are computed
+// when they are asked for, so that a deleted binding leaves none behind.
 package metrics
 
 import (

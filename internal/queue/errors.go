@@ -25,7 +25,7 @@ const (
 	InvalidQueue Reason = "InvalidQueue"
 	// NotAllowed: the binding's namespace may not use the queue, or not with these credentials.
 	NotAllowed Reason = "NotAllowed"
-	// InvalidMessage: the message passes one of the queue's limits. Only Send gives it.
+	// InvalidMessage: the message passes one of the queue's limits. Only Send and SendBatch give it.
 	InvalidMessage Reason = "InvalidMessage"
 	// NoDeadLetterQueue: the queue has no redrive policy. Only Redrive gives it.
 	NoDeadLetterQueue Reason = "NoDeadLetterQueue"

@@ -66,7 +66,8 @@ type Stats struct {
 // the way to it is the cause; a context's error is returned as it is.
 type Queue interface {
 	// Receive waits up to wait for messages and hides up to limit (1 to MaxBatch) of them for visibility.
-	// A canceled receive may leave messages hidden that nobody got; let it end.
+	// A canceled receive may leave messages hidden that nobody got; let it end. It asks the Admit of its context before it
+	// reads messages.
 	Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error)
 	// Delete removes messages by their receipt handles and returns one error for each, nil where it was deleted.
 	Delete(ctx context.Context, receiptHandles []string) []error
@@ -74,7 +75,8 @@ type Queue interface {
 	ChangeVisibility(ctx context.Context, receiptHandles []string, timeout time.Duration) []error
 	// Send puts a message on the queue.
 	Send(ctx context.Context, message Outgoing) error
-	// SendBatch puts messages on the queue, in few requests, and returns one error for each, nil where it was sent.
+	// SendBatch puts messages on the queue, in the requests that Batches divides them into, one after the other, and returns one
+	// error for each, nil where it was sent. With any but InvalidMessage it may have been: the answer may be lost.
 	SendBatch(ctx context.Context, messages []Outgoing) []error
 	// Redrive starts to move the messages of the queue's dead-letter queue back to the queue. One that is under way is
 	// success. Where the queue has no such queue or that one serves other queues too, the error's reason is

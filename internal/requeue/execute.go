@@ -2,13 +2,9 @@ package requeue
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,13 +21,16 @@ import (
 )
 
 const (
-	// parallel is how many Jobs are read or requeued at a time.
+	// parallel is how many Jobs are read at a time for the answer to a Requeue.
 	parallel = 16
-	// pageSize is how many whole Jobs are read at a time. Each may hold a megabyte.
-	pageSize = 50
+	// maxInHand is how many bytes the Jobs take at most that are read at a time, unless one alone takes more. Their messages fill two
+	// batches then.
+	maxInHand = 2 * queue.MaxMessageBytes
+	// enoughFailures is after how many failures in a row it is believed that the next Job would fail, too: those of a whole batch.
+	enoughFailures = queue.MaxBatch
 )
 
-// Executor executes intents: it sends the messages of failed Jobs again and marks the Jobs.
+// Executor executes intents, a slice at a time: it sends the messages of failed Jobs again and marks the Jobs.
 type Executor struct {
 	// Reader reads Jobs whole, from the API server itself: a cache leaves out their messages.
 	Reader client.Reader
@@ -42,10 +41,20 @@ type Executor struct {
 	Keys func() job.Keys
 }
 
+// Slice bounds what is done of an intent at a time.
+type Slice struct {
+	// Before is the time of an intent that asks for all.
+	Before time.Time
+	// At is the time that Jobs are marked with. It has whole seconds.
+	At time.Time
+	// Deadline is when to come to an end. Ten Jobs are requeued at least.
+	Deadline time.Time
+}
+
 // Outcome is what was done of an intent.
 type Outcome struct {
-	// Done is the part of the intent that need not be done again.
-	Done Intent
+	// Done are the names of the Jobs that the intent need not ask for any more.
+	Done []string
 	// Requeued are the names of the Jobs whose message was sent again.
 	Requeued []string
 	// Refused are the Jobs that cannot be requeued, in order of their names.
@@ -54,15 +63,44 @@ type Outcome struct {
 	Redriven bool
 	// Untied are the names of those in Requeued whose message had no room for the lineage: sent twice, they run twice.
 	Untied []string
+	// Unsure are the names of those whose message was sent, and of which it is not known whether they are marked.
+	Unsure []string
 }
 
-// Do executes an intent, whose time is set if it asks for all. If it returns an error the outcome still says what was done.
-func (e *Executor) Do(ctx context.Context, binding *v1alpha1.QueueBinding, q queue.Queue, intent Intent) (Outcome, error) {
-	work := &execution{Executor: e, binding: binding, queue: q, fifo: strings.HasSuffix(binding.Spec.Queue.URL, ".fifo"), outcome: Outcome{Done: Named()}}
-	err := errors.Join(work.named(ctx, intent.SortedNames()), work.all(ctx, intent))
-	slices.Sort(work.outcome.Requeued)
-	slices.SortFunc(work.outcome.Refused, func(a, b v1alpha1.RequeueRefusal) int { return strings.Compare(a.JobName, b.JobName) })
-	return work.outcome, err
+// IsEmpty reports whether nothing was done that is to be told of.
+func (o *Outcome) IsEmpty() bool {
+	return len(o.Requeued)+len(o.Refused)+len(o.Unsure) == 0 && !o.Redriven
+}
+
+// Do requeues Jobs in their order, ten at a time, until the slice ends. If it returns an error the outcome still says what was done.
+// Jobs that are not in Outcome.Done are to be asked for again. On a FIFO queue the messages of a group are sent one after the other, and
+// none before the one ahead of it was.
+func (e *Executor) Do(ctx context.Context, binding *v1alpha1.QueueBinding, q queue.Queue, items []Item, slice Slice) (Outcome, error) {
+	x := &execution{
+		Executor: e, binding: binding, queue: q, slice: slice,
+		fifo: strings.HasSuffix(binding.Spec.Queue.URL, ".fifo"), blocked: map[string]bool{},
+	}
+	for len(items) > 0 && x.failures < enoughFailures {
+		var chunk []Item
+		chunk, items = inHand(items)
+		x.requeue(ctx, chunk)
+		if !e.Clock.Now().Before(slice.Deadline) {
+			break
+		}
+	}
+	slices.Sort(x.outcome.Requeued)
+	slices.SortFunc(x.outcome.Refused, func(a, b v1alpha1.RequeueRefusal) int { return strings.Compare(a.JobName, b.JobName) })
+	return x.outcome, x.err
+}
+
+// inHand divides Jobs into those that are read next, one at least, and the rest.
+func inHand(items []Item) (chunk, rest []Item) {
+	bytes, n := int64(0), 0
+	for n < min(len(items), queue.MaxBatch) && (n == 0 || bytes+items[n].Bytes <= maxInHand) {
+		bytes += items[n].Bytes
+		n++
+	}
+	return items[:n], items[n:]
 }
 
 // execution is one call of Do.
@@ -70,200 +108,193 @@ type execution struct {
 	*Executor
 	binding *v1alpha1.QueueBinding
 	queue   queue.Queue
+	slice   Slice
 	fifo    bool
 
-	// gaveUp reports whether something failed that will fail for the next Job too. What is under way is finished.
-	gaveUp atomic.Bool
-
-	mu      sync.Mutex
-	outcome Outcome
+	// blocked are the message groups of a FIFO queue of which a message could not be sent.
+	blocked map[string]bool
+	// err is the first error, failures how many there were since something succeeded.
+	err      error
+	failures int
+	outcome  Outcome
 }
 
-func (x *execution) giveUp(err error) error {
-	x.gaveUp.Store(true)
-	return err
+// attempt is a Job whose message is to be sent.
+type attempt struct {
+	failed  *batchv1.Job
+	message queue.Outgoing
+	// tied reports whether the message has its lineage.
+	tied bool
 }
 
-func (x *execution) named(ctx context.Context, names []string) error {
+// requeue sends the messages of a few Jobs again and marks the Jobs. They stay until their successors are seen.
+func (x *execution) requeue(ctx context.Context, chunk []Item) {
+	answers := make([]answer, len(chunk))
 	group := errgroup.Group{}
-	group.SetLimit(parallel)
-	for _, name := range names {
+	for i := range chunk {
 		group.Go(func() error {
-			if x.gaveUp.Load() {
-				return nil
-			}
-			existing := &batchv1.Job{}
-			err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: name}, existing)
-			switch {
-			case apierrors.IsNotFound(err):
-				x.refuse(notFound(name))
-			case err != nil:
-				return x.giveUp(fmt.Errorf("read Job %s: %w", name, err))
-			default:
-				// The user asks for this very Job: it is sent again even if it was sent before, as that message may be lost.
-				if err := x.requeue(ctx, existing); err != nil {
-					return err
-				}
-			}
-			x.mu.Lock()
-			x.outcome.Done.Names[name] = struct{}{}
-			x.mu.Unlock()
+			answers[i] = x.read(ctx, &chunk[i])
 			return nil
 		})
 	}
-	return group.Wait()
-}
-
-// all requeues what had failed by the intent's time and was not sent again yet.
-func (x *execution) all(ctx context.Context, intent Intent) error {
-	if !intent.All {
-		return nil
-	}
-	redrive := x.binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded
-	err := x.eachFailed(ctx, x.binding, func(failed []batchv1.Job) error {
-		group := errgroup.Group{}
-		group.SetLimit(parallel)
-		for i := range failed {
-			record := job.Observe(&failed[i])
-			if record.MessageOnQueue() {
-				redrive = true // its message is on the queue, or in the dead-letter queue
-				continue
+	_ = group.Wait() // each has its own error
+	var attempts []*attempt
+	for i := range answers {
+		switch a := &answers[i]; {
+		case a.err != nil:
+			x.fail(a.err)
+		case a.attempt != nil:
+			attempts = append(attempts, a.attempt)
+		default:
+			x.outcome.Done = append(x.outcome.Done, chunk[i].Name)
+			if a.refusal != nil {
+				x.outcome.Refused = append(x.outcome.Refused, *a.refusal)
 			}
-			if record.Sent || record.Deleting || record.Finished.After(intent.Before) {
-				continue
-			}
-			// Times have whole seconds: a successor of this very intent may have come and failed within the last one.
-			if record.Lineage.Attempt > 1 && !record.Created.Before(intent.Before) {
-				continue
-			}
-			group.Go(func() error {
-				if x.gaveUp.Load() {
-					return nil
-				}
-				return x.requeue(ctx, &failed[i])
-			})
-		}
-		return group.Wait()
-	})
-	if err == nil && redrive && !x.gaveUp.Load() { // it would be tried with all else, over and over
-		err = x.redrive(ctx)
-	}
-	if err == nil && !x.gaveUp.Load() { // a name may have caused that
-		x.outcome.Done.All, x.outcome.Done.Before = true, intent.Before
-	}
-	return err
-}
-
-// redrive starts the move of the dead-letter queue's messages back to the queue.
-func (x *execution) redrive(ctx context.Context) error {
-	err := x.queue.Redrive(ctx)
-	switch reason := queue.ReasonOf(err); {
-	case err == nil:
-		x.outcome.Redriven = true
-	case reason == queue.NoDeadLetterQueue:
-		x.refuse(v1alpha1.RequeueRefusal{JobName: all, Reason: v1alpha1.RefusedNoDeadLetterQueue, Message: err.Error()})
-	case reason == queue.DeadLetterQueueShared:
-		x.refuse(v1alpha1.RequeueRefusal{JobName: all, Reason: v1alpha1.RefusedDeadLetterQueueShared, Message: err.Error()})
-	default:
-		return x.giveUp(fmt.Errorf("move the messages of the dead-letter queue back: %w", err))
-	}
-	return nil
-}
-
-// NewestFailure returns when the last of a binding's Jobs failed, by the clock that told it: ours may differ. It is zero if none
-// has.
-func (e *Executor) NewestFailure(ctx context.Context, binding *v1alpha1.QueueBinding) (time.Time, error) {
-	var newest time.Time
-	err := e.eachFailed(ctx, binding, func(failed []batchv1.Job) error {
-		for i := range failed {
-			if finished := job.Observe(&failed[i]).Finished; finished.After(newest) {
-				newest = finished
+			if a.sent {
+				x.outcome.Requeued = append(x.outcome.Requeued, chunk[i].Name)
 			}
 		}
-		return nil
-	})
-	return newest, err
-}
-
-// eachFailed calls do with the failed Jobs of a binding, whole, a page at a time.
-func (e *Executor) eachFailed(ctx context.Context, binding *v1alpha1.QueueBinding, do func([]batchv1.Job) error) error {
-	list := &batchv1.JobList{}
-	options := []client.ListOption{client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}, client.Limit(pageSize)}
-	for {
-		if err := e.Reader.List(ctx, list, options...); err != nil {
-			return fmt.Errorf("list Jobs: %w", err)
-		}
-		failed := slices.DeleteFunc(list.Items, func(each batchv1.Job) bool {
-			return job.Owner(&each) != binding.UID || job.Observe(&each).State != job.Failed
-		})
-		if err := do(failed); err != nil {
-			return err
-		}
-		if list.Continue == "" {
-			return nil
-		}
-		options = append(options[:3:3], client.Continue(list.Continue))
+	}
+	for len(attempts) > 0 {
+		var next []*attempt
+		next, attempts = x.batch(attempts)
+		x.send(ctx, next)
 	}
 }
 
-// requeue sends the message of one Job again and marks the Job. The Job stays until its successor is seen.
-func (x *execution) requeue(ctx context.Context, failed *batchv1.Job) error {
+// fail notes an error.
+func (x *execution) fail(err error) {
+	if x.err == nil {
+		x.err = err
+	}
+	x.failures++
+}
+
+// answer is what is to be done with a Job: attempt it, refuse it, or, if all are zero, nothing.
+type answer struct {
+	attempt *attempt
+	refusal *v1alpha1.RequeueRefusal
+	// sent reports whether its message was sent already, by this very requeue.
+	sent bool
+	err  error
+}
+
+// read reads a Job, and what it takes to send its message.
+func (x *execution) read(ctx context.Context, item *Item) answer {
+	failed := &batchv1.Job{}
+	err := x.Reader.Get(ctx, types.NamespacedName{Namespace: x.binding.Namespace, Name: item.Name}, failed)
+	if apierrors.IsNotFound(err) {
+		if refusal := notFound(item.Name); item.Named && !item.Unsure {
+			return answer{refusal: &refusal}
+		}
+		return answer{sent: item.Unsure} // its successor was seen
+	}
+	if err != nil {
+		return answer{err: fmt.Errorf("read Job %s: %w", item.Name, err)}
+	}
+	record := job.Observe(failed)
+	if item.Unsure && record.Sent {
+		return answer{sent: true}
+	}
+	// One that the user names is sent again even if it was sent before, as that message may be lost.
+	if !item.Named && (job.Owner(failed) != x.binding.UID || !meant(&record, x.slice.Before)) {
+		return answer{}
+	}
 	if refusal := Refusal(x.binding, failed); refusal != nil {
-		x.refuse(*refusal)
-		return nil
+		return answer{refusal: refusal}
 	}
 	secrets, err := Secrets(ctx, x.Reader, failed)
 	if err != nil {
-		return x.giveUp(err)
+		return answer{err: err}
 	}
 	message, tied, err := job.NextAttempt(x.Keys(), x.binding.Spec.Queue.URL, failed, secrets, x.fifo)
 	if err != nil {
-		x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
-		return nil
+		return answer{refusal: notSendable(failed.Name, err)}
 	}
-	if err := x.queue.Send(ctx, message); err != nil {
-		if queue.ReasonOf(err) == queue.InvalidMessage {
-			x.refuse(v1alpha1.RequeueRefusal{JobName: failed.Name, Reason: v1alpha1.RefusedNotSendable, Message: err.Error()})
-			return nil
+	return answer{attempt: &attempt{failed: failed, message: message, tied: tied}}
+}
+
+// batch divides attempts into those that are sent next and those that are sent after them. On a FIFO queue there is one of each
+// message group: only then is the order of a group the same when a part of a batch fails.
+func (x *execution) batch(attempts []*attempt) (next, later []*attempt) {
+	if !x.fifo {
+		return attempts, nil
+	}
+	groups := map[string]bool{}
+	for _, a := range attempts {
+		switch group := a.message.GroupID; {
+		case x.blocked[group]: // it stays asked for
+		case groups[group]:
+			later = append(later, a)
+		default:
+			groups[group] = true
+			next = append(next, a)
 		}
-		return x.giveUp(fmt.Errorf("send the message of Job %s: %w", failed.Name, err))
 	}
-	if err := x.mark(ctx, failed, tied); err != nil {
-		return x.giveUp(fmt.Errorf("mark Job %s: %w", failed.Name, creator.WithoutValues(err)))
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.outcome.Requeued = append(x.outcome.Requeued, failed.Name)
-	if !tied {
-		x.outcome.Untied = append(x.outcome.Untied, failed.Name)
-	}
-	return nil
+	return next, later
 }
 
-// mark notes on the Job that its message was sent. The UID keeps it off another Job of the same name.
-func (x *execution) mark(ctx context.Context, failed *batchv1.Job, tied bool) error {
-	annotations := map[string]string{v1alpha1.AnnotationRequeuedAt: x.Clock.Now().UTC().Format(time.RFC3339)}
-	if !tied {
-		annotations[v1alpha1.AnnotationUntied] = "true"
+// send sends messages and marks the Jobs of those that were sent.
+func (x *execution) send(ctx context.Context, attempts []*attempt) {
+	messages := make([]queue.Outgoing, len(attempts))
+	for i, a := range attempts {
+		messages[i] = a.message
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid":         failed.UID,
-		"annotations": annotations,
-	}})
-	if err != nil {
-		return err
+	errs := x.queue.SendBatch(ctx, messages)
+	var sent []*attempt
+	for i, a := range attempts {
+		switch err := errs[i]; {
+		case err == nil:
+			sent = append(sent, a)
+		case queue.ReasonOf(err) == queue.InvalidMessage:
+			x.outcome.Done = append(x.outcome.Done, a.failed.Name)
+			x.outcome.Refused = append(x.outcome.Refused, *notSendable(a.failed.Name, err))
+		default:
+			x.blocked[a.message.GroupID] = true
+			x.fail(fmt.Errorf("send the message of Job %s: %w", a.failed.Name, err))
+		}
 	}
-	target := &batchv1.Job{}
-	target.Namespace, target.Name = failed.Namespace, failed.Name
-	err = x.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // its successor was seen already, or the user deleted it: the message is on the queue
-	}
-	return err
+	x.markAll(ctx, sent)
 }
 
-func (x *execution) refuse(refusal v1alpha1.RequeueRefusal) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.outcome.Refused = append(x.outcome.Refused, refusal)
+// markAll marks Jobs whose messages were sent.
+func (x *execution) markAll(ctx context.Context, sent []*attempt) {
+	errs := make([]error, len(sent))
+	group := errgroup.Group{}
+	for i, a := range sent {
+		group.Go(func() error {
+			errs[i] = x.mark(ctx, a)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	for i, a := range sent {
+		name := a.failed.Name
+		if errs[i] != nil {
+			x.outcome.Unsure = append(x.outcome.Unsure, name)
+			x.fail(fmt.Errorf("mark Job %s: %w", name, creator.WithoutValues(errs[i])))
+			continue
+		}
+		x.failures = 0
+		x.outcome.Done = append(x.outcome.Done, name)
+		x.outcome.Requeued = append(x.outcome.Requeued, name)
+		if !a.tied {
+			x.outcome.Untied = append(x.outcome.Untied, name)
+		}
+	}
+}
+
+// Redrive starts the move of the dead-letter queue's messages back to the queue.
+func (e *Executor) Redrive(ctx context.Context, q queue.Queue) (Outcome, error) {
+	err := q.Redrive(ctx)
+	switch reason := queue.ReasonOf(err); {
+	case err == nil:
+		return Outcome{Redriven: true}, nil
+	case reason == queue.NoDeadLetterQueue:
+		return refusedAll(v1alpha1.RefusedNoDeadLetterQueue, err.Error()), nil
+	case reason == queue.DeadLetterQueueShared:
+		return refusedAll(v1alpha1.RefusedDeadLetterQueueShared, err.Error()), nil
+	default:
+		return Outcome{}, fmt.Errorf("move the messages of the dead-letter queue back: %w", err)
+	}
 }

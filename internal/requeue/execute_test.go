@@ -31,12 +31,16 @@ import (
 type sink struct {
 	queue.Queue
 	failAt string
+	// fails are the errors of bodies, sending is called with each batch first.
+	fails   map[string]error
+	sending func()
 	// redrive is the answer to Redrive.
 	redrive error
 
 	mu       sync.Mutex
 	sent     []string
 	messages []queue.Outgoing
+	batches  [][]string
 	redrives int
 }
 
@@ -47,14 +51,30 @@ func (s *sink) Redrive(context.Context) error {
 	return s.redrive
 }
 
-func (s *sink) Send(_ context.Context, message queue.Outgoing) error {
+func (s *sink) SendBatch(_ context.Context, messages []queue.Outgoing) []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if message.Body == s.failAt {
-		return queue.Errorf(queue.Unreachable, "the connection broke")
+	if s.sending != nil {
+		s.sending()
 	}
-	s.sent, s.messages = append(s.sent, message.Body), append(s.messages, message)
-	return nil
+	batches, errs := queue.Batches(messages)
+	for _, batch := range batches {
+		var bodies []string
+		for _, i := range batch {
+			body := messages[i].Body
+			bodies = append(bodies, body)
+			switch err := s.fails[body]; {
+			case err != nil:
+				errs[i] = err
+			case body == s.failAt:
+				errs[i] = queue.Errorf(queue.Unreachable, "the connection broke")
+			default:
+				s.sent, s.messages = append(s.sent, body), append(s.messages, messages[i])
+			}
+		}
+		s.batches = append(s.batches, bodies)
+	}
+	return errs
 }
 
 // testKeys sign lineages.
@@ -100,21 +120,25 @@ func secondAttempt(created time.Time) func(*batchv1.Job) {
 
 func keepsMessage(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationReceiptHandle] = "handle" }
 
-func execute(t *testing.T, to *sink, intent Intent, objects ...client.Object) (Outcome, client.Client, error) {
+func execute(t *testing.T, to *sink, intent Intent, objects ...client.Object) (run, error) {
 	t.Helper()
 	return executeFor(t, aBinding(), to, intent, objects...)
 }
 
-func executeFor(t *testing.T, binding *v1alpha1.QueueBinding, to *sink, intent Intent, objects ...client.Object) (Outcome, client.Client, error) {
+// executeFor executes an intent to its end, or to its first error.
+func executeFor(t *testing.T, binding *v1alpha1.QueueBinding, to *sink, intent Intent, objects ...client.Object) (run, error) {
 	t.Helper()
-	c := newClient(t, objects...)
-	outcome, err := newExecutor(c).Do(t.Context(), binding, to, intent)
+	w := newWorld(t, newClient(t, append(objects, asking(binding, intent.String()))...), to)
+	r, err := w.finish()
 	slices.Sort(to.sent)
-	return outcome, c, err
+	return r, err
 }
 
-func newExecutor(c client.Client) *Executor {
-	return &Executor{Reader: c, Client: c, Clock: clock.RealClock{}, Keys: func() job.Keys { return testKeys }}
+// asking is a binding that is asked for a requeue, after another one that was done at noon.
+func asking(binding *v1alpha1.QueueBinding, text string) *v1alpha1.QueueBinding {
+	binding.Annotations = map[string]string{v1alpha1.AnnotationRequeue: text}
+	binding.Status.LastRequeue = &v1alpha1.RequeueResult{Time: metav1.NewTime(noon), RequeuedJobs: 1}
+	return binding
 }
 
 func newClient(t *testing.T, objects ...client.Object) client.WithWatch {
@@ -123,14 +147,111 @@ func newClient(t *testing.T, objects ...client.Object) client.WithWatch {
 	if err := errors.Join(batchv1.AddToScheme(scheme), corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.QueueBinding{}).Build()
+}
+
+// world is an operator at work on the binding aBinding.
+type world struct {
+	*Executor
+	t        *testing.T
+	ctx      context.Context
+	to       *sink
+	progress *Progress
+	// asIf, where it is set, changes what was seen of Jobs.
+	asIf func(*job.Record)
+}
+
+// run is what came of an intent.
+type run struct {
+	Outcome
+	result v1alpha1.RequeueResult
+	// left is what the binding is still asked for.
+	left   string
+	slices int
+}
+
+func newWorld(t *testing.T, c client.Client, to *sink) *world {
+	t.Helper()
+	return &world{
+		Executor: &Executor{Reader: c, Client: c, Clock: clock.RealClock{}, Keys: func() job.Keys { return testKeys }},
+		t:        t, ctx: t.Context(), to: to,
+	}
+}
+
+func (w *world) binding() *v1alpha1.QueueBinding {
+	w.t.Helper()
+	binding := &v1alpha1.QueueBinding{}
+	if err := w.Reader.Get(context.Background(), client.ObjectKeyFromObject(aBinding()), binding); err != nil {
+		w.t.Fatal(err)
+	}
+	return binding
+}
+
+// View shows the Jobs as a cache that is up to date would.
+func (w *world) View(at func(*job.History)) {
+	list := &batchv1.JobList{}
+	if err := w.Reader.List(context.Background(), list); err != nil {
+		w.t.Error(err)
+	}
+	jobs := job.NewHistory()
+	for i := range list.Items {
+		if job.Owner(&list.Items[i]) != aBinding().UID {
+			continue
+		}
+		record := job.Observe(&list.Items[i])
+		if w.asIf != nil {
+			w.asIf(&record)
+		}
+		jobs.Put(record)
+	}
+	at(jobs)
+}
+
+// next does a slice and writes the status, if that is due.
+func (w *world) next(writes bool) (Outcome, error) {
+	w.t.Helper()
+	binding := w.binding()
+	if w.progress == nil {
+		w.progress = Continue(binding.Status.LastRequeue)
+	}
+	outcome, err := w.Slice(w.ctx, w.progress, Request{Binding: binding, Queue: w.to, Seen: w, Uncounted: true})
+	if result := w.progress.Result(); result != nil && writes {
+		binding = binding.DeepCopy()
+		before := binding.DeepCopy()
+		binding.Status.LastRequeue = result
+		err = errors.Join(err, w.Client.Status().Patch(w.ctx, binding, client.MergeFrom(before)))
+	}
+	return outcome, err
+}
+
+// finish does slices until the requeue ends or fails.
+func (w *world) finish() (run, error) {
+	w.t.Helper()
+	var r run
+	for goes := true; goes; goes = w.progress.Goes() {
+		outcome, err := w.next(true)
+		r.slices++
+		r.Requeued, r.Refused, r.Untied = append(r.Requeued, outcome.Requeued...), append(r.Refused, outcome.Refused...), append(r.Untied, outcome.Untied...)
+		r.Redriven = r.Redriven || outcome.Redriven
+		if result := w.progress.Result(); result != nil {
+			r.result = *result
+		}
+		r.left = w.binding().Annotations[v1alpha1.AnnotationRequeue]
+		if err != nil {
+			return r, err
+		}
+		if r.slices > 1000 {
+			w.t.Fatalf("there is no end to it: %+v", r)
+		}
+	}
+	return r, nil
 }
 
 // `all` is what had failed by its time and is not on its way already: one that is tried again must not take in its own
 // successors.
 func TestAll(t *testing.T) {
 	to := &sink{}
-	outcome, _, err := execute(t, to, Intent{All: true, Before: noon},
+	outcome, err := execute(t, to, Intent{All: true, Before: noon},
 		aFailed("failed"),
 		aFailed("sent", sentBefore),
 		aFailed("later", failedAt(noon.Add(time.Second))),
@@ -142,7 +263,7 @@ func TestAll(t *testing.T) {
 	if want := []string{"failed", "second"}; err != nil || !slices.Equal(to.sent, want) {
 		t.Errorf("sent %v and %v, want %v", to.sent, err, want)
 	}
-	if !outcome.Done.All || len(outcome.Refused) != 0 {
+	if outcome.left != "" || len(outcome.Refused) != 0 || outcome.result.RequeuedJobs != 2 {
 		t.Errorf("outcome %+v", outcome)
 	}
 }
@@ -150,15 +271,17 @@ func TestAll(t *testing.T) {
 // P1: a name sends again, as the message that was sent before may be lost; the lineage folds it where it is not.
 func TestANameSendsAgain(t *testing.T) {
 	to := &sink{}
-	outcome, c, err := execute(t, to, Named("failed", "sent", "missing"), aFailed("failed"), aFailed("sent", sentBefore))
+	w := newWorld(t, newClient(t, aFailed("failed"), aFailed("sent", sentBefore), asking(aBinding(), "failed,sent,missing")), to)
+	outcome, err := w.finish()
+	slices.Sort(to.sent)
 	if want := []string{"failed", "sent"}; err != nil || !slices.Equal(to.sent, want) {
 		t.Errorf("sent %v and %v, want %v", to.sent, err, want)
 	}
-	if len(outcome.Done.Names) != 3 || len(outcome.Refused) != 1 || outcome.Refused[0].Reason != v1alpha1.RefusedNotFound {
+	if outcome.left != "" || len(outcome.Refused) != 1 || outcome.Refused[0].Reason != v1alpha1.RefusedNotFound {
 		t.Errorf("outcome %+v", outcome)
 	}
 	kept := &batchv1.Job{}
-	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "batch", Name: "failed"}, kept); err != nil {
+	if err := w.Reader.Get(t.Context(), client.ObjectKey{Namespace: "batch", Name: "failed"}, kept); err != nil {
 		t.Fatalf("the failed Job is gone before its successor is there: %v", err)
 	}
 	if kept.Annotations[v1alpha1.AnnotationRequeuedAt] == "" {
@@ -173,20 +296,20 @@ func TestALostMarkIsMadeUpFor(t *testing.T) {
 	for name, intent := range map[string]Intent{"by name": Named("failed"), "all": {All: true, Before: noon}} {
 		t.Run(name, func(t *testing.T) {
 			to := &sink{}
-			c := interceptor.NewClient(newClient(t, aFailed("failed")), interceptor.Funcs{
+			c := interceptor.NewClient(newClient(t, aFailed("failed"), asking(aBinding(), intent.String())), interceptor.Funcs{
 				Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
-					if len(to.sent) == 1 {
+					if _, isJob := object.(*batchv1.Job); isJob && len(to.sent) == 1 {
 						return lost
 					}
 					return c.Patch(ctx, object, patch, options...)
 				},
 			})
-			executor := newExecutor(c)
-			outcome, err := executor.Do(t.Context(), aBinding(), to, intent)
-			if !errors.Is(err, lost) || !outcome.Done.IsEmpty() || len(outcome.Requeued) != 0 {
+			w := newWorld(t, c, to)
+			outcome, err := w.finish()
+			if !errors.Is(err, lost) || outcome.left != intent.String() || len(outcome.Requeued) != 0 {
 				t.Fatalf("got %+v and %v, want nothing done", outcome, err)
 			}
-			if outcome, err = executor.Do(t.Context(), aBinding(), to, intent); err != nil || len(outcome.Requeued) != 1 {
+			if outcome, err = w.finish(); err != nil || outcome.result.RequeuedJobs != 1 {
 				t.Fatalf("the next try: %+v and %v", outcome, err)
 			}
 			if len(to.messages) != 2 || !reflect.DeepEqual(to.messages[0], to.messages[1]) {
@@ -213,7 +336,7 @@ func TestALostMarkIsMadeUpFor(t *testing.T) {
 // Who may edit a Job may write any attempt on it.
 func TestAfterTheLastAttemptNothingIsSent(t *testing.T) {
 	to := &sink{}
-	outcome, _, err := execute(t, to, Named("last", "beyond"),
+	outcome, err := execute(t, to, Named("last", "beyond"),
 		aFailed("last", func(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationAttempt] = strconv.Itoa(job.MaxAttempts) }),
 		aFailed("beyond", func(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationAttempt] = strconv.Itoa(math.MaxInt) }))
 	if err != nil || len(to.sent) != 0 || len(outcome.Refused) != 2 || outcome.Refused[0].Reason != v1alpha1.RefusedNotSendable {
@@ -224,12 +347,12 @@ func TestAfterTheLastAttemptNothingIsSent(t *testing.T) {
 // What was not sent stays asked for.
 func TestWhatFailsIsNotDone(t *testing.T) {
 	to := &sink{failAt: "b"}
-	outcome, _, err := execute(t, to, Named("a", "b").Merge(Intent{All: true, Before: noon}), aFailed("a"), aFailed("b"))
+	outcome, err := execute(t, to, Named("a", "b").Merge(Intent{All: true, Before: noon}), aFailed("a"), aFailed("b"))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	if _, done := outcome.Done.Names["b"]; done || outcome.Done.All {
-		t.Errorf("done %q", outcome.Done)
+	if outcome.left != "all@2026-01-02T12:00:00Z,b" {
+		t.Errorf("left %q", outcome.left)
 	}
 	if fmt.Sprint(outcome.Requeued) != fmt.Sprint(to.sent) {
 		t.Errorf("tells of %v, sent %v", outcome.Requeued, to.sent)
@@ -265,7 +388,7 @@ func TestOnlyTheJobsOwnSecretIsSent(t *testing.T) {
 		return secret
 	}
 	to := &sink{}
-	outcome, _, err := execute(t, to, Named("own", "foreign", "early", "another"), own, foreign, early, another,
+	outcome, err := execute(t, to, Named("own", "foreign", "early", "another"), own, foreign, early, another,
 		secretOf(own, true), secretOf(foreign, false), bindings(early, early.Labels[v1alpha1.LabelMessage]), bindings(another, "another's"))
 	slices.Sort(to.sent)
 	if want := []string{"in early", "in own"}; err != nil || !slices.Equal(to.sent, want) {
@@ -279,7 +402,7 @@ func TestOnlyTheJobsOwnSecretIsSent(t *testing.T) {
 // A Job under OnJobSucceeded has its message on the queue, or in the dead-letter queue: sending it would run it twice.
 func TestAMessageThatIsOnTheQueueIsNotSent(t *testing.T) {
 	to := &sink{}
-	outcome, _, err := execute(t, to, Named("kept", "record"), aFailed("kept", keepsMessage), aFailed("record"))
+	outcome, err := execute(t, to, Named("kept", "record"), aFailed("kept", keepsMessage), aFailed("record"))
 	if want := []string{"record"}; err != nil || !slices.Equal(to.sent, want) || to.redrives != 0 {
 		t.Errorf("sent %v and %v, redriven %d times; want %v, none", to.sent, err, to.redrives, want)
 	}
@@ -290,8 +413,11 @@ func TestAMessageThatIsOnTheQueueIsNotSent(t *testing.T) {
 
 // `all` moves the dead-letter queue's messages back where the binding, or a failed Job of it, is under OnJobSucceeded.
 func TestAllRedrives(t *testing.T) {
-	succeeded := aBinding()
-	succeeded.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+	onSuccess := func() *v1alpha1.QueueBinding {
+		binding := aBinding()
+		binding.Spec.Acknowledge = v1alpha1.AcknowledgeOnJobSucceeded
+		return binding
+	}
 	intent := Intent{All: true, Before: noon}
 	for name, tc := range map[string]struct {
 		binding      *v1alpha1.QueueBinding
@@ -302,20 +428,20 @@ func TestAllRedrives(t *testing.T) {
 		wantErr      bool
 	}{
 		"under OnJobCreated":           {binding: aBinding(), jobs: []client.Object{aFailed("record")}},
-		"under OnJobSucceeded":         {binding: succeeded, wantRedrives: 1},
+		"under OnJobSucceeded":         {binding: onSuccess(), wantRedrives: 1},
 		"switched from OnJobSucceeded": {binding: aBinding(), jobs: []client.Object{aFailed("kept", keepsMessage)}, wantRedrives: 1},
-		"no dead-letter queue":         {binding: succeeded, answer: queue.Errorf(queue.NoDeadLetterQueue, "none"), wantRedrives: 1, wantRefused: v1alpha1.RefusedNoDeadLetterQueue},
-		"a shared dead-letter queue":   {binding: succeeded, answer: queue.Errorf(queue.DeadLetterQueueShared, "two"), wantRedrives: 1, wantRefused: v1alpha1.RefusedDeadLetterQueueShared},
-		"access denied":                {binding: succeeded, answer: queue.Errorf(queue.AccessDenied, "no"), wantRedrives: 1, wantErr: true},
+		"no dead-letter queue":         {binding: onSuccess(), answer: queue.Errorf(queue.NoDeadLetterQueue, "none"), wantRedrives: 1, wantRefused: v1alpha1.RefusedNoDeadLetterQueue},
+		"a shared dead-letter queue":   {binding: onSuccess(), answer: queue.Errorf(queue.DeadLetterQueueShared, "two"), wantRedrives: 1, wantRefused: v1alpha1.RefusedDeadLetterQueueShared},
+		"access denied":                {binding: onSuccess(), answer: queue.Errorf(queue.AccessDenied, "no"), wantRedrives: 1, wantErr: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			to := &sink{redrive: tc.answer}
-			outcome, _, err := executeFor(t, tc.binding, to, intent, tc.jobs...)
+			outcome, err := executeFor(t, tc.binding, to, intent, tc.jobs...)
 			refused := ""
 			if len(outcome.Refused) == 1 {
 				refused = outcome.Refused[0].Reason
 			}
-			if to.redrives != tc.wantRedrives || refused != tc.wantRefused || (err != nil) != tc.wantErr || outcome.Done.All == tc.wantErr {
+			if to.redrives != tc.wantRedrives || refused != tc.wantRefused || (err != nil) != tc.wantErr || (outcome.left == "") == tc.wantErr {
 				t.Errorf("redriven %d times, refused %q, %v, %+v", to.redrives, refused, err, outcome)
 			}
 			if outcome.Redriven != (tc.wantRedrives == 1 && tc.answer == nil) {

@@ -50,3 +50,13 @@ func limitReached(name string) v1alpha1.RequeueRefusal {
 		Message: fmt.Sprintf("at most %d Jobs can be asked for by name at a time: ask again once these are on the queue, or ask for all", MaxNames),
 	}
 }
+
+// notSendable refuses a Job whose message cannot be sent.
+func notSendable(name string, cause error) *v1alpha1.RequeueRefusal {
+	return &v1alpha1.RequeueRefusal{JobName: name, Reason: v1alpha1.RefusedNotSendable, Message: cause.Error()}
+}
+
+// refusedAll refuses `all`.
+func refusedAll(reason, message string) Outcome {
+	return Outcome{Refused: []v1alpha1.RequeueRefusal{{JobName: all, Reason: reason, Message: message}}}
+}

@@ -26,6 +26,17 @@ type amounts struct {
 	// neighbours is how many idle bindings are beside the busy one while leaders change. A leader waits for the answers to
 	// their long polls.
 	neighbours int
+	peers      peerAmounts
+}
+
+// peerAmounts are how much is measured beside another operator.
+type peerAmounts struct {
+	// turns is how many turns a contender gets, slow how many one whose settings make it take minutes for its work.
+	turns, slow int
+	// started is how many messages get a suspended Job each.
+	started int
+	// worked is how many are worked off, atOnce how many of them at a time.
+	worked, atOnce int
 }
 
 var full = amounts{
@@ -37,6 +48,7 @@ var full = amounts{
 	idle:    1000, idleFor: 65 * time.Second, // longer than all that an idle binding does by itself
 	kept: 10_000, waiting: 40_000, churn: 100,
 	neighbours: 1,
+	peers:      peerAmounts{turns: 3, slow: 1, started: 500, worked: 150, atOnce: 50},
 }
 
 var small = amounts{
@@ -48,6 +60,7 @@ var small = amounts{
 	counted: 200,
 	idle:    50, idleFor: 5 * time.Second,
 	kept: 500, waiting: 200, churn: 20,
+	peers: peerAmounts{turns: 1, started: 100, worked: 60, atOnce: 20},
 }
 
 // unlessFew is a goal, but none where there is too little to judge by.

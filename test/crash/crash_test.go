@@ -45,11 +45,6 @@ func matrix(t *testing.T) *crash.Matrix {
 // every step; this one every third, and less of slow scenarios.
 func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 	m := matrix(t)
-	program, err := m.Cluster.Build("manager")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Program = program
 	var rows []crash.Row
 	violations := 0
 	for _, m.Survive = range []bool{false, true} {
@@ -83,11 +78,7 @@ func TestSabotageIsFound(t *testing.T) {
 	m.Timeout = 15 * time.Second // some of these never settle
 	for _, sabotage := range crash.Sabotages {
 		t.Run(sabotage.Name, func(t *testing.T) {
-			program, err := m.Cluster.Build(sabotage.Name, sabotage.Edits...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.Program = program
+			m.Edits = sabotage.Edits
 			for _, scenario := range crash.Scenarios {
 				if scenario.Name != sabotage.Scenario {
 					continue

@@ -23,8 +23,8 @@ import (
 type Matrix struct {
 	Cluster  *rig.Cluster
 	Recorder *recorder.Recorder
-	// Program is the operator.
-	Program string
+	// Edits are of the operator's sources, in every scenario.
+	Edits []rig.Edit
 	// Parallel is how many cases are played side by side. Each has a namespace, a queue and an operator of its own.
 	Parallel int
 	// Survive cuts connections without killing the operator.
@@ -39,6 +39,8 @@ type Matrix struct {
 	Log io.Writer
 
 	serial atomic.Int64
+	// programs are the operators that are built, by their edits.
+	programs map[string]string
 }
 
 // Row is what came of a scenario.
@@ -58,9 +60,13 @@ var errEnough = errors.New("there is a violation")
 
 // Play plays a scenario: once unbroken, then broken at each step, on each side.
 func (m *Matrix) Play(ctx context.Context, scenario *Scenario) (Row, error) {
-	began := time.Now()
 	row := Row{Scenario: scenario.Name, Cut: map[string]int{}}
-	dry, err := m.play(ctx, scenario, 0, Fault{})
+	program, err := m.build(scenario)
+	if err != nil {
+		return row, err
+	}
+	began := time.Now()
+	dry, err := m.play(ctx, scenario, program, 0, Fault{})
 	if err != nil {
 		return row, fmt.Errorf("%s, unbroken: %w", scenario.Name, err)
 	}
@@ -90,7 +96,7 @@ func (m *Matrix) Play(ctx context.Context, scenario *Scenario) (Row, error) {
 				if ctx.Err() != nil {
 					return nil
 				}
-				played, err := m.play(ctx, scenario, at, fault)
+				played, err := m.play(ctx, scenario, program, at, fault)
 				if err != nil {
 					return fmt.Errorf("%s, %s step %d: %w", scenario.Name, fault, at, err)
 				}
@@ -110,6 +116,24 @@ func (m *Matrix) Play(ctx context.Context, scenario *Scenario) (Row, error) {
 	}
 	row.Took = time.Since(began)
 	return row, err
+}
+
+// build builds the operator that a scenario is played with, unless it was built for another.
+func (m *Matrix) build(scenario *Scenario) (program string, err error) {
+	edits := slices.Concat(m.Edits, scenario.Edits)
+	key := fmt.Sprint(edits)
+	if program, ok := m.programs[key]; ok {
+		return program, nil
+	}
+	program, err = m.Cluster.Build(fmt.Sprintf("manager-%d", m.serial.Add(1)), edits...)
+	if err != nil {
+		return "", err
+	}
+	if m.programs == nil {
+		m.programs = map[string]string{}
+	}
+	m.programs[key] = program
+	return program, nil
 }
 
 func (r *Row) add(played outcome) {

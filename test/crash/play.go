@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
+	"github.com/queuebinding/queuebinding/test/webhook"
 )
 
 // outcome is what came of a case.
@@ -38,9 +40,11 @@ func keyOf(binding *v1alpha1.QueueBinding) types.NamespacedName {
 
 // decide is the script's word on each request of the operator.
 func (s *script) decide(request faultproxy.Request) faultproxy.Fault {
-	fault := faultproxy.Fault{Duplicate: s.twice}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.met[request.Name]++
+	fault := s.broken[request.Name]
+	fault.Duplicate = s.twice
 	if !request.Counts || !s.armed {
 		return fault
 	}
@@ -69,6 +73,20 @@ func (s *script) arm() {
 	s.armed = true
 }
 
+// mend has requests of a name pass from now on.
+func (s *script) mend(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.broken, name)
+}
+
+// hasMet reports whether the operator made a request of a name.
+func (s *script) hasMet(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.met[name] > 0
+}
+
 func (s *script) seen() (names []string, cut string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,16 +95,25 @@ func (s *script) seen() (names []string, cut string) {
 
 // play plays a scenario once, with a step broken, or none where at is 0. Its error is one of the test, not
 // of the operator.
-func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fault) (outcome, error) {
+func (m *Matrix) play(ctx context.Context, scenario *Scenario, program string, at int, fault Fault) (outcome, error) {
 	name := fmt.Sprintf("case-%d", m.serial.Add(1))
 	result := outcome{scenario: scenario, at: at, fault: fault}
-	c := &Case{Scenario: scenario, Cluster: m.Cluster, Recorder: m.Recorder, Sent: map[string]string{}}
-	c.script = &script{at: at, fault: fault, twice: scenario.Twice, done: make(chan struct{})}
+	c := &Case{Scenario: scenario, Cluster: m.Cluster, Recorder: m.Recorder, Sent: map[string]string{}, asked: make(chan struct{})}
+	c.script = &script{at: at, fault: fault, twice: scenario.Twice, broken: maps.Clone(scenario.Broken), met: map[string]int{}, done: make(chan struct{})}
 	endpoints, err := m.Cluster.ProxiedEndpoints(name, name, c.script.decide)
 	if err != nil {
 		return result, err
 	}
 	defer endpoints.Close()
+	if scenario.Webhook != nil {
+		server, err := webhook.Start(c.review)
+		if err != nil {
+			return result, err
+		}
+		defer server.Close()
+		defer c.unguard(ctx, name)
+		c.webhook = server
+	}
 	if err := c.begin(ctx, name); err != nil {
 		return result, err
 	}
@@ -101,7 +128,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	if scenario.Prepare == nil {
 		c.script.arm()
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
+	operator, err := m.Cluster.StartOperator(program, endpoints)
 	if err != nil {
 		return result, err
 	}
@@ -109,7 +136,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 	result.log = operator.Log
 	again := make(chan error, 1)
 	settled := make(chan struct{})
-	go func() { again <- m.startAgain(ctx, endpoints, started, c.script.done, settled) }()
+	go func() { again <- m.startAgain(ctx, program, endpoints, started, c.script.done, settled) }()
 
 	failure := c.run(ctx, cmp.Or(scenario.Timeout, m.Timeout, rig.Timeout), &result)
 	close(settled)
@@ -120,7 +147,7 @@ func (m *Matrix) play(ctx context.Context, scenario *Scenario, at int, fault Fau
 }
 
 // startAgain starts the operator again once it was killed, and returns then or when that is not needed any more.
-func (m *Matrix) startAgain(ctx context.Context, endpoints *rig.Endpoints, running chan *process.Process, killed, settled <-chan struct{}) error {
+func (m *Matrix) startAgain(ctx context.Context, program string, endpoints *rig.Endpoints, running chan *process.Process, killed, settled <-chan struct{}) error {
 	select {
 	case <-killed:
 	case <-settled:
@@ -128,7 +155,7 @@ func (m *Matrix) startAgain(ctx context.Context, endpoints *rig.Endpoints, runni
 	case <-ctx.Done():
 		return nil
 	}
-	operator, err := m.Cluster.StartOperator(m.Program, endpoints)
+	operator, err := m.Cluster.StartOperator(program, endpoints)
 	if err != nil {
 		return err
 	}
@@ -165,12 +192,9 @@ func (c *Case) begin(ctx context.Context, name string) error {
 	}
 	c.Queue = queue
 	for _, body := range c.Bodies {
-		id, err := queue.Send(ctx, body)
-		if err != nil {
+		if err := c.send(ctx, body); err != nil {
 			return err
 		}
-		c.Sent[id] = body
-		c.Order = append(c.Order, id)
 	}
 	c.Binding = rig.Binding(name, "pings", queue.URL)
 	c.Binding.Spec.Concurrency.MaxActiveJobs = &c.Limit
@@ -181,9 +205,25 @@ func (c *Case) begin(ctx context.Context, name string) error {
 		c.Binding.Spec.Message.Delivery = v1alpha1.DeliverFile
 		c.watchForSecrets(ctx, name)
 	}
+	if c.webhook != nil {
+		if err := c.guard(ctx, name); err != nil {
+			return err
+		}
+	}
 	if err := c.Cluster.Client.Create(ctx, c.Binding); err != nil {
 		return fmt.Errorf("creating the binding: %w", err)
 	}
+	return nil
+}
+
+// send sends a message.
+func (c *Case) send(ctx context.Context, body string) error {
+	id, err := c.Queue.Send(ctx, body)
+	if err != nil {
+		return err
+	}
+	c.Sent[id] = body
+	c.Order = append(c.Order, id)
 	return nil
 }
 
@@ -195,9 +235,7 @@ func (c *Case) watchForSecrets(ctx context.Context, namespace string) {
 		}
 		err := c.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: created.Name}, &corev1.Secret{})
 		if err != nil {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.early = append(c.early, fmt.Sprintf(stuck+"Job %s is there before its Secret: %v", created.Name, err))
+			c.violate(stuck+"Job %s is there before its Secret: %v", created.Name, err)
 		}
 	})
 }

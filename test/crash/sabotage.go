@@ -13,10 +13,13 @@ type Sabotage struct {
 
 const (
 	creatorFile = "internal/creator/creator.go"
+	faultFile   = "internal/creator/fault.go"
+	handleFile  = "internal/intake/handle.go"
 	keysFile    = "internal/job/keys.go"
 	loopFile    = "internal/intake/loop.go"
 	lineageFile = "internal/job/lineage.go"
 	slotsFile   = "internal/ledger/slots.go"
+	sliceFile   = "internal/requeue/slice.go"
 )
 
 // Sabotages are all that the matrix must find.
@@ -62,6 +65,22 @@ var Sabotages = []Sabotage{
 		}},
 	},
 	{
+		Name:     "message-never-at-fault",
+		Scenario: "webhook fails for one message",
+		Finds:    stuck + "one message holds up",
+		Edits: []rig.Edit{
+			{File: faultFile, Old: "const maxRefusals = 3\n", New: "const maxRefusals = 1 << 30\n"},
+		},
+	},
+	{
+		Name:     "rule-of-the-binding",
+		Scenario: "switched from on success, create not answered",
+		Finds:    lost + "the message of a Job that runs",
+		Edits: []rig.Edit{
+			{File: handleFile, Old: "	case !record.MessageOnQueue():\n		h.created", New: "	case !h.settings.Load().onJobSucceeded():\n		h.created"},
+		},
+	},
+	{
 		// A slot is asked for twice: before the receive, and before the create.
 		Name:     "slot-not-reserved",
 		Scenario: "a batch of ten",
@@ -69,5 +88,16 @@ var Sabotages = []Sabotage{
 		Edits: []rig.Edit{
 			{File: slotsFile, Old: "{ return s.open + len(s.expected) }", New: "{ return 0 }"},
 		},
+	},
+	{
+		// The Jobs of a requeue that an operator did not live to tell of go uncounted.
+		Name:     "requeues-not-held-for-the-status",
+		Scenario: "requeue in slices",
+		Finds:    miscounted,
+		Edits: []rig.Edit{{
+			File: sliceFile,
+			Old:  "	return !record.SentAt.IsZero() && (",
+			New:  "	return false && (",
+		}},
 	},
 }

@@ -8,11 +8,16 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/faultproxy"
 	"github.com/queuebinding/queuebinding/test/recorder"
 	"github.com/queuebinding/queuebinding/test/rig"
+	"github.com/queuebinding/queuebinding/test/webhook"
 )
 
 // Scenario is what happens while the operator is killed. It has a namespace and a queue of its own.
@@ -32,6 +37,12 @@ type Scenario struct {
 	Files bool
 	// Twice has the queue deliver messages twice, as it may.
 	Twice bool
+	// Edits are of the operator's sources, so that few steps show what else takes many.
+	Edits []rig.Edit
+	// Webhook, where it is set, is asked by the API server whether a Job may be created.
+	Webhook func(*batchv1.Job) webhook.Answer
+	// Broken is what happens to requests of a name until the case mends them.
+	Broken map[string]faultproxy.Fault
 	// Prepare, where it is set, is called with the binding there and the operator running, and ends when what the
 	// scenario begins with is reached. What the operator does for it is not broken.
 	Prepare func(context.Context, *Case) error
@@ -62,10 +73,31 @@ type Case struct {
 	Order []string
 
 	script *script
+	// webhook is asked about the Jobs, or nil.
+	webhook *webhook.Server
+	// asked is closed when the webhook was asked first.
+	asked chan struct{}
+	tried sync.Once
+	// mended is true once the webhook allows everything.
+	mended atomic.Bool
 
 	mu sync.Mutex
-	// early are the Jobs under Files that were there before their Secrets.
-	early []string
+	// seen are violations that were seen on the way.
+	seen []string
+}
+
+// violate notes a violation.
+func (c *Case) violate(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = append(c.seen, fmt.Sprintf(format, args...))
+}
+
+// onTheWay are the violations that were seen before the end.
+func (c *Case) onTheWay() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.seen)
 }
 
 // script counts the steps of a case and breaks one of them.
@@ -74,6 +106,8 @@ type script struct {
 	at    int
 	fault Fault
 	twice bool
+	// broken is what else happens to requests of a name.
+	broken map[string]faultproxy.Fault
 	// kill ends the operator.
 	kill func()
 
@@ -82,6 +116,8 @@ type script struct {
 	names []string
 	cut   string
 	done  chan struct{}
+	// met counts all requests by name, also those that are no steps.
+	met map[string]int
 }
 
 // Fault is how a step is broken.
@@ -109,6 +145,7 @@ const (
 	doubled     = "DOUBLED: "
 	limitPassed = "LIMIT: "
 	stuck       = "STUCK: "
+	miscounted  = "MISCOUNTED: "
 )
 
 // exactlyOnce is what is wrong with the Jobs of the messages that were sent: each must have had one Job for each of

@@ -23,6 +23,21 @@ func inFiles(b *v1alpha1.QueueBinding) {
 	b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(2))
 }
 
+// noSecrets has a quota refuse all Secrets in a namespace.
+func noSecrets(ctx SpecContext, namespace string) *corev1.ResourceQuota {
+	GinkgoHelper()
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "secrets"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": resource.MustParse("0")}},
+	}
+	Expect(k8s.Create(ctx, quota)).To(Succeed())
+	Eventually(func() corev1.ResourceList {
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(quota), quota)).To(Succeed())
+		return quota.Status.Hard
+	}).ShouldNot(BeEmpty())
+	return quota
+}
+
 var _ = Describe("A message in files", func() {
 	// The only Secret of the namespace, as there is one Job.
 	secretOf := func(ctx SpecContext, w *workspace) corev1.Secret {
@@ -65,15 +80,7 @@ var _ = Describe("A message in files", func() {
 
 	It("has its Secret before there is a Job that would wait for it, also over a crash", func(ctx SpecContext) {
 		w := newWorkspace(ctx)
-		quota := &corev1.ResourceQuota{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "secrets"},
-			Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": resource.MustParse("0")}},
-		}
-		Expect(k8s.Create(ctx, quota)).To(Succeed())
-		Eventually(func() corev1.ResourceList {
-			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(quota), quota)).To(Succeed())
-			return quota.Status.Hard
-		}).ShouldNot(BeEmpty())
+		quota := noSecrets(ctx, w.namespace)
 		binding := w.binding(ctx, inFiles)
 		w.send(ctx, "x")
 		Eventually(status(ctx, binding)).Should(And(ready(HavePrefix("False QuotaExceeded")), counts(0, 0, 0, 0)))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,15 +24,16 @@ import (
 type Job struct {
 	UID             types.UID
 	Namespace, Name string
-	// Owner is the UID of the binding, or empty.
+	// Owner is the UID of what controls it, a binding or another operator's object, or empty.
 	Owner types.UID
 	// Root and Attempt are the lineage that it bears, Body the message's.
 	Root    string
 	Attempt int
 	Body    string
-	// Added is when it was seen first, Revision the API server's count of changes at its creation.
-	Added    time.Time
-	Revision int64
+	// Added is when it was seen first, Revision the API server's count of changes at its creation. FinishedBy is that count when
+	// it was first seen finished, or 0.
+	Added                time.Time
+	Revision, FinishedBy int64
 	// Finished is true once it is complete or failed. Failed Jobs are finished, too.
 	Finished, Failed bool
 	Requeued         bool
@@ -134,7 +136,7 @@ func (r *Recorder) sawJob(object *batchv1.Job, deleted bool) {
 	known, ok := r.jobs[object.UID]
 	if !ok {
 		known = &Job{
-			UID: object.UID, Namespace: object.Namespace, Name: object.Name, Owner: job.Owner(object),
+			UID: object.UID, Namespace: object.Namespace, Name: object.Name, Owner: controller(object),
 			Root:  object.Annotations[v1alpha1.AnnotationMessageID],
 			Body:  object.Spec.Template.Annotations[v1alpha1.AnnotationBody],
 			Added: time.Now(), Revision: revision(object),
@@ -143,6 +145,9 @@ func (r *Recorder) sawJob(object *batchv1.Job, deleted bool) {
 		r.jobs[object.UID] = known
 	}
 	if state := job.Observe(object).State; state != job.Active {
+		if !known.Finished {
+			known.FinishedBy = revision(object)
+		}
 		known.Finished, known.Failed = true, state == job.Failed
 	}
 	_, known.Requeued = object.Annotations[v1alpha1.AnnotationRequeuedAt]
@@ -155,6 +160,15 @@ func (r *Recorder) sawJob(object *batchv1.Job, deleted bool) {
 			do(*known, r.binding(known.Owner), active)
 		}
 	}
+}
+
+// controller is the UID of what controls an object, or empty.
+func controller(object client.Object) types.UID {
+	owner := metav1.GetControllerOf(object)
+	if owner == nil {
+		return ""
+	}
+	return owner.UID
 }
 
 // revision is the API server's count of changes at an object's last one. It is the same count for all kinds.
@@ -187,7 +201,7 @@ func (r *Recorder) Jobs(namespace string) []Job {
 	return all
 }
 
-// Peak is the most Jobs of a binding that were ever active at once.
+// Peak is the most Jobs of a binding, or of another operator's object, that were ever active at once.
 func (r *Recorder) Peak(owner types.UID) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -66,3 +66,16 @@ func TestPeakAfterAGap(t *testing.T) {
 		t.Error("a Job that went unseen does not count as gone")
 	}
 }
+
+// The Jobs of another operator's object are counted as those of a binding.
+func TestPeakOfAnotherController(t *testing.T) {
+	r := recorder.New()
+	for revision := range 3 {
+		made := job(revision + 1)
+		made.OwnerReferences[0].APIVersion, made.OwnerReferences[0].Kind = "keda.sh/v1alpha1", "ScaledJob"
+		r.Observe(watch.Added, made)
+	}
+	if peak := r.Peak(owner); peak != 3 {
+		t.Errorf("got a peak of %d, want 3", peak)
+	}
+}

@@ -32,9 +32,10 @@ type Cluster struct {
 	Work string
 }
 
-// StartCluster starts a cluster and installs the CRD. What has to be built first is told to progress.
-func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
-	cluster, err := StartEmptyCluster(progress)
+// StartCluster starts a cluster, with neighbours such as [testenv.Karpenter] where they are named, and installs the CRD.
+// What has to be built first is told to progress.
+func StartCluster(ctx context.Context, progress io.Writer, neighbours ...string) (*Cluster, error) {
+	cluster, err := StartEmptyCluster(progress, neighbours...)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func StartCluster(ctx context.Context, progress io.Writer) (*Cluster, error) {
 }
 
 // StartEmptyCluster starts a cluster for a test that installs the CRD in a way of its own.
-func StartEmptyCluster(progress io.Writer) (*Cluster, error) {
+func StartEmptyCluster(progress io.Writer, neighbours ...string) (*Cluster, error) {
 	log.SetLogger(logr.Discard()) // controller-runtime complains where nobody decides
 	root, err := testenv.Root()
 	if err != nil {
@@ -59,7 +60,7 @@ func StartEmptyCluster(progress io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for logs: %w", err)
 	}
-	environment, err := testenv.Start(testenv.Options{Log: progress})
+	environment, err := testenv.Start(testenv.Options{Parts: append([]string{testenv.All}, neighbours...), Log: progress})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -50,19 +51,24 @@ func (c *Cluster) CreateQueue(ctx context.Context, name, dead string, receives i
 
 func (q *Queue) isFIFO() bool { return strings.HasSuffix(q.Name, ".fifo") }
 
-// Send sends a message and returns its ID. On a FIFO queue all are of one group.
+// Send sends a message and returns its ID. On a FIFO queue all are of one message group.
 func (q *Queue) Send(ctx context.Context, body string) (string, error) {
 	return q.SendWith(ctx, body, nil)
 }
 
 // SendWith sends a message with attributes, which are strings.
 func (q *Queue) SendWith(ctx context.Context, body string, attributes map[string]string) (string, error) {
+	return q.SendTo(ctx, "group", body, attributes)
+}
+
+// SendTo sends a message with attributes to a message group, where the queue is a FIFO one.
+func (q *Queue) SendTo(ctx context.Context, group, body string, attributes map[string]string) (string, error) {
 	input := &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body, MessageAttributes: map[string]types.MessageAttributeValue{}}
 	for name, value := range attributes {
 		input.MessageAttributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
 	}
 	if q.isFIFO() {
-		input.MessageGroupId = aws.String("group")
+		input.MessageGroupId = &group
 	}
 	output, err := q.client.SendMessage(ctx, input)
 	if err != nil {
@@ -97,52 +103,95 @@ func (q *Queue) SendAll(ctx context.Context, bodies []string) error {
 	return group.Wait()
 }
 
+// Purge deletes what the queue holds.
+func (q *Queue) Purge(ctx context.Context) error {
+	if _, err := q.client.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: &q.URL}); err != nil {
+		return fmt.Errorf("purging queue %s: %w", q.Name, err)
+	}
+	return nil
+}
+
 // QueuedMessage is a message that a queue holds, visible or not.
 type QueuedMessage struct{ ID, Lineage string }
 
-// Contents are all messages that the queue holds. Looking does not change them.
-func (q *Queue) Contents(ctx context.Context) ([]QueuedMessage, error) {
+// held is a message as the emulator tells of it.
+type held struct {
+	MessageID string                                  `json:"messageId"`
+	OfMessage map[string]struct{ StringValue string } `json:"messageAttributes"`
+}
+
+// inside is what a queue holds: messages that can be received, that cannot yet, and that were.
+type inside struct {
+	Messages struct {
+		Ready, Delayed []held
+		Inflight       []struct {
+			Message held
+			// VisibilityDeadline is in milliseconds since 1970. The emulator leaves a message here after that until somebody
+			// receives.
+			VisibilityDeadline int64
+		}
+	}
+}
+
+func (q *Queue) look(ctx context.Context) (inside, error) {
+	var seen inside
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, q.endpoint+"/_fauxqs/queues/"+q.Name, nil)
 	if err != nil {
-		return nil, err
+		return seen, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("looking into queue %s: %w", q.Name, err)
+		return seen, fmt.Errorf("looking into queue %s: %w", q.Name, err)
 	}
 	defer response.Body.Close()
-	type message struct {
-		MessageID string                                  `json:"messageId"`
-		OfMessage map[string]struct{ StringValue string } `json:"messageAttributes"`
+	if err := json.NewDecoder(response.Body).Decode(&seen); err != nil {
+		return seen, fmt.Errorf("looking into queue %s: %w", q.Name, err)
 	}
-	var inside struct {
-		Messages struct {
-			Ready, Delayed []message
-			Inflight       []struct{ Message message }
-		}
+	return seen, nil
+}
+
+// Contents are all messages that the queue holds. Looking does not change them.
+func (q *Queue) Contents(ctx context.Context) ([]QueuedMessage, error) {
+	seen, err := q.look(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.NewDecoder(response.Body).Decode(&inside); err != nil {
-		return nil, fmt.Errorf("looking into queue %s: %w", q.Name, err)
-	}
-	all := append(inside.Messages.Ready, inside.Messages.Delayed...)
-	for _, hidden := range inside.Messages.Inflight {
+	all := append(seen.Messages.Ready, seen.Messages.Delayed...)
+	for _, hidden := range seen.Messages.Inflight {
 		all = append(all, hidden.Message)
 	}
-	held := make([]QueuedMessage, len(all))
+	contents := make([]QueuedMessage, len(all))
 	for i, m := range all {
-		held[i] = QueuedMessage{ID: m.MessageID, Lineage: m.OfMessage["queuebinding.dev.lineage"].StringValue}
+		contents[i] = QueuedMessage{ID: m.MessageID, Lineage: m.OfMessage["queuebinding.dev.lineage"].StringValue}
 	}
-	return held, nil
+	return contents, nil
+}
+
+// Visible is how many messages can be received now, hidden how many were received and are neither deleted nor visible again.
+func (q *Queue) Visible(ctx context.Context) (visible, hidden int, err error) {
+	seen, err := q.look(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	visible = len(seen.Messages.Ready)
+	for _, each := range seen.Messages.Inflight {
+		if each.VisibilityDeadline > time.Now().UnixMilli() {
+			hidden++
+		} else {
+			visible++
+		}
+	}
+	return visible, hidden, nil
 }
 
 // Holds says how many messages the queue holds, or nothing where that is as many as wanted.
 func (q *Queue) Holds(ctx context.Context, want int) string {
-	held, err := q.Contents(ctx)
+	contents, err := q.Contents(ctx)
 	if err != nil {
 		return err.Error()
 	}
-	if len(held) != want {
-		return fmt.Sprintf("queue %s holds %d messages, not %d", q.Name, len(held), want)
+	if len(contents) != want {
+		return fmt.Sprintf("queue %s holds %d messages, not %d", q.Name, len(contents), want)
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"text/tabwriter"
@@ -159,6 +160,12 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []recorder.Job
 		}
 		byRoot[job.Root][job.Attempt] = append(byRoot[job.Root][job.Attempt], job)
 	}
+	for id := range b.bombs {
+		if !onQueue[id] {
+			wrong("LOST: message %s, which cannot be a Job, is not on the queue", id)
+		}
+	}
+	found = append(found, b.outOfOrder(byRoot)...)
 	for id := range b.sent {
 		attempts := byRoot[id]
 		if len(attempts) == 0 {
@@ -199,11 +206,51 @@ func (s *soak) judgeBinding(ctx context.Context, b *binding, jobs []recorder.Job
 	return found
 }
 
+// outOfOrder is what is wrong with the order of a FIFO queue's groups: first attempts are created in the order of sending, and
+// where messages stay on the queue until their Jobs have succeeded, each after the success of the one before.
+func (b *binding) outOfOrder(byRoot map[string]map[int][]recorder.Job) []string {
+	if b.groups == 0 {
+		return nil
+	}
+	var found []string
+	for group, ids := range b.order {
+		before, after := "", int64(0)
+		for _, id := range ids {
+			first := int64(math.MaxInt64)
+			for _, made := range byRoot[id][1] {
+				first = min(first, made.Revision)
+			}
+			if first == math.MaxInt64 {
+				continue // it is lost or late, and found so
+			}
+			if first < after {
+				found = append(found, fmt.Sprintf("%s: ORDER: message %s of %s had a Job before it was the turn of it, after %s", b.Name, id, group, before))
+			}
+			before, after = id, first
+			if !b.keeps {
+				continue
+			}
+			for _, attempts := range byRoot[id] {
+				for _, made := range attempts {
+					if made.Succeeded() {
+						after = max(after, made.FinishedBy)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
 // print tells what was done and what came of it.
 func (s *soak) print(w io.Writer, found []string) {
-	messages, attempts := 0, 0
+	messages, ordered, bombs, attempts := 0, 0, 0, 0
 	for _, b := range s.bindings {
 		messages += len(b.sent)
+		bombs += len(b.bombs)
+		if b.groups > 0 {
+			ordered += len(b.sent)
+		}
 	}
 	jobs := s.recorder.Jobs(namespace)
 	for _, job := range jobs {
@@ -223,6 +270,8 @@ func (s *soak) print(w io.Writer, found []string) {
 		n    int
 	}{
 		{"messages sent", messages},
+		{"of these of FIFO queues", ordered},
+		{"messages that cannot be Jobs", bombs},
 		{"Jobs created", len(jobs)},
 		{"of these by a requeue", attempts},
 		{"Jobs deleted by users", len(s.removed)},

@@ -85,6 +85,7 @@ func run(ctx context.Context, seed uint64, duration time.Duration, without strin
 		return 0, err
 	}
 	defer s.operators.end()
+	defer s.guard.server.Close()
 
 	if err := s.inject(ctx, duration); err != nil {
 		return 0, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/queuebinding/queuebinding/test/testenv"
+	"github.com/queuebinding/queuebinding/test/webhook"
 )
 
 // event is something that is planned.
@@ -45,6 +46,12 @@ func (s *soak) kinds() []kind {
 		{string(throttledAPI), s.during(throttledAPI)},
 		{string(brokenAPI), s.during(brokenAPI)},
 		{string(slowAPI), s.during(slowAPI)},
+		{"webhook flaps", s.flap},
+		{"webhook fails for some Jobs", s.failAtSome(webhook.Error, 4)},
+		{"webhook does not answer for some Jobs", s.failAtSome(webhook.Hang, 6)},
+		{"webhook fails for all Jobs", s.failAtSome(webhook.Cut, 1)},
+		{"user changes credentials", s.changeCredentials},
+		{"user changes credentials", s.changeCredentials},
 		{"user deletes Jobs", s.deleteJobs},
 		{"user deletes Jobs", s.deleteJobs},
 		{"Pods die", s.killPods},

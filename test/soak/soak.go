@@ -29,9 +29,13 @@ type soak struct {
 	overlap   *overlap
 	limits    *limits
 
+	guard *guard
+
 	mu sync.Mutex
 	// injected counts what was broken or done, by name.
 	injected map[string]int
+	// forged are the lineages that the forger made up. It alone uses them.
+	forged map[string]bool
 	// removed are the Jobs that users deleted.
 	removed map[types.UID]bool
 }
@@ -42,19 +46,29 @@ type binding struct {
 	queue *rig.Queue
 	// keeps reports whether messages stay on the queue until their Jobs have succeeded.
 	keeps bool
+	// groups are how many message groups it has, on a FIFO queue, or 0.
+	groups int
 
-	mu   sync.Mutex
-	sent map[string]string // bodies by message ID
+	// sending is held while a message of a FIFO queue is sent, so that its place in the order is known.
+	sending sync.Mutex
+	mu      sync.Mutex
+	sent    map[string]string   // bodies by message ID
+	order   map[string][]string // message IDs by group, as they were sent
+	bombs   map[string]bool     // the messages that are not to become Jobs
 }
 
-// limits at the beginning, one for each binding.
-var firstLimits = []int32{2, 5, 10, 20}
+// firstBindings are the bindings at the beginning. Every second one keeps its messages until their Jobs have succeeded.
+var firstBindings = []struct {
+	limit  int32
+	groups int
+}{{2, 0}, {5, 0}, {10, 0}, {20, 0}, {6, 5}, {6, 5}, {5, 0}}
 
 func newSoak(cluster *rig.Cluster, recorded *recorder.Recorder, program string, seed uint64) *soak {
-	s := &soak{cluster: cluster, recorder: recorded, seed: seed, overlap: &overlap{}, injected: map[string]int{}, removed: map[types.UID]bool{}}
+	s := &soak{cluster: cluster, recorder: recorded, seed: seed, overlap: &overlap{}, injected: map[string]int{}, forged: map[string]bool{}, removed: map[types.UID]bool{}}
 	s.faults = newFaults(seed, s.count)
 	s.operators = newOperators(cluster, program, s.faults)
 	s.limits = newLimits(recorded, s.overlap)
+	s.guard = &guard{}
 	return s
 }
 
@@ -78,26 +92,44 @@ func (s *soak) begin(ctx context.Context) error {
 	if err := s.cluster.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
-	for i, limit := range firstLimits {
-		name := fmt.Sprintf("pings-%d", i)
-		queue, err := s.cluster.CreateQueue(ctx, name, "", 0)
+	if err := s.guard.begin(ctx, s.cluster); err != nil {
+		return err
+	}
+	if err := s.createCredentials(ctx); err != nil {
+		return err
+	}
+	for i, first := range firstBindings {
+		name, queueName := fmt.Sprintf("pings-%d", i), fmt.Sprintf("pings-%d", i)
+		if first.groups > 0 {
+			queueName += ".fifo"
+		}
+		queue, err := s.cluster.CreateQueue(ctx, queueName, "", 0)
 		if err != nil {
 			return err
 		}
-		b := &binding{QueueBinding: rig.Binding(namespace, name, queue.URL), queue: queue, keeps: i%2 == 1, sent: map[string]string{}}
+		b := &binding{
+			QueueBinding: rig.Binding(namespace, name, queue.URL), queue: queue, keeps: i%2 == 1, groups: first.groups,
+			sent: map[string]string{}, order: map[string][]string{}, bombs: map[string]bool{},
+		}
 		b.Spec.Queue.VisibilityTimeoutSeconds = new(int32(1))
 		if b.keeps {
 			// The delay before the next attempt doubles with each receive, and a message that comes back while its Job runs is
 			// one: not too many, or the end would take all day.
 			b.Spec.Acknowledge, b.Spec.Queue.VisibilityTimeoutSeconds = v1alpha1.AcknowledgeOnJobSucceeded, new(int32(15))
 		}
-		b.Spec.Concurrency.MaxActiveJobs = &limit
+		b.Spec.Concurrency.MaxActiveJobs = &first.limit
 		// History is not what is tested here: only users and requeues make Jobs go.
 		b.Spec.SuccessfulJobsHistoryLimit, b.Spec.FailedJobsHistoryLimit = new(int32(9000)), new(int32(9000))
 		if err := s.cluster.Client.Create(ctx, b.QueueBinding); err != nil {
 			return fmt.Errorf("creating binding %s: %w", name, err)
 		}
 		s.bindings = append(s.bindings, b)
+	}
+	bombed := s.bindings[len(s.bindings)-1]
+	if err := s.edit(ctx, bombed, func(now *v1alpha1.QueueBinding) {
+		now.Spec.Message.Variables = append(now.Spec.Message.Variables, bombVariable)
+	}); err != nil {
+		return err
 	}
 	return s.operators.begin()
 }
@@ -110,6 +142,8 @@ func (s *soak) inject(ctx context.Context, duration time.Duration) error {
 	for i, b := range s.bindings {
 		busy.Go(func() { s.load(ctx, b, s.random(100+uint64(i))) })
 	}
+	busy.Go(func() { s.forge(ctx, s.random(200)) })
+	busy.Go(func() { s.bomb(ctx, s.bindings[len(s.bindings)-1]) })
 	s.faults.enabled.Store(true)
 	for _, event := range s.plan(duration) {
 		select {
@@ -144,21 +178,43 @@ func (s *soak) load(ctx context.Context, b *binding, random *rand.Rand) {
 				seconds += 15 // so that there is something to delete that runs
 			}
 			number++
-			body := rig.Body(number, target, seconds)
-			id, err := b.queue.Send(ctx, body)
-			if err != nil {
-				continue // the time is over
+			if b.groups > 0 && b.keeps {
+				seconds = min(seconds, 1.5) // what is behind waits for it
 			}
-			b.mu.Lock()
-			b.sent[id] = body
-			b.mu.Unlock()
+			s.send(ctx, b, random, rig.Body(number, target, seconds), nil)
 		}
-		pause(ctx, time.Duration(1000+random.IntN(4000))*time.Millisecond)
+		wait := time.Duration(1000+random.IntN(4000)) * time.Millisecond
+		if b.groups > 0 && b.keeps {
+			wait *= 4
+		}
+		pause(ctx, wait)
 	}
+}
+
+// send sends a message, to any of the groups of a FIFO queue, and remembers it. It is sent also where the time is over meanwhile,
+// as nobody would know whether it was.
+func (s *soak) send(ctx context.Context, b *binding, random *rand.Rand, body string, attributes map[string]string) (id string) {
+	group := ""
+	if b.groups > 0 {
+		group = fmt.Sprintf("group-%d", random.IntN(b.groups))
+		b.sending.Lock()
+		defer b.sending.Unlock()
+	}
+	id, err := b.queue.SendTo(context.WithoutCancel(ctx), group, body, attributes)
+	if err != nil {
+		s.say("Could not send: %v", err)
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent[id] = body
+	b.order[group] = append(b.order[group], id)
+	return id
 }
 
 // settle undoes what users did and waits until all messages are done with.
 func (s *soak) settle(ctx context.Context) error {
+	s.guard.end()
 	for _, b := range s.bindings {
 		if err := s.edit(ctx, b, func(now *v1alpha1.QueueBinding) {
 			now.Spec.Suspend = false
@@ -179,7 +235,7 @@ func (s *soak) settle(ctx context.Context) error {
 
 // missing says what keeps a binding from being settled.
 func (s *soak) missing(ctx context.Context, b *binding) string {
-	if said := b.queue.Holds(ctx, 0); said != "" {
+	if said := b.queue.Holds(ctx, len(b.bombs)); said != "" {
 		return said
 	}
 	now := &v1alpha1.QueueBinding{}

@@ -54,6 +54,50 @@ func (s *soak) changeLimit(ctx context.Context, random *rand.Rand) {
 	s.try(ctx, s.any(random), func(now *v1alpha1.QueueBinding) { now.Spec.Concurrency.MaxActiveJobs = &limit })
 }
 
+// credentials are the Secrets with keys to use the queues by. The emulator takes any.
+var credentials = []string{"aws-first", "aws-second"}
+
+func (s *soak) createCredentials(ctx context.Context) error {
+	for _, name := range credentials {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: keysNamed(name)}
+		if err := s.cluster.Client.Create(ctx, secret); err != nil {
+			return fmt.Errorf("creating credentials: %w", err)
+		}
+	}
+	return nil
+}
+
+func keysNamed(name string) map[string]string {
+	return map[string]string{"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": "secret"}
+}
+
+// changeCredentials has a binding use the queue by other keys, of another Secret or the operator's own, or by those that replace
+// the ones in a Secret.
+func (s *soak) changeCredentials(ctx context.Context, random *rand.Rand) {
+	name := credentials[random.IntN(len(credentials))]
+	switch random.IntN(4) {
+	case 0:
+		s.count("credentials rotated")
+		err := rig.Await(ctx, "a rotation", func() string {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+			rotated := secret.DeepCopy()
+			rotated.StringData = keysNamed(fmt.Sprintf("%s-%d", name, random.IntN(1000)))
+			return rig.Problem(s.cluster.Client.Patch(ctx, rotated, client.MergeFrom(secret)))
+		})
+		if err != nil && ctx.Err() == nil {
+			s.say("A user gave up: %v", err)
+		}
+	case 1:
+		s.count("credentials taken away")
+		s.try(ctx, s.any(random), func(now *v1alpha1.QueueBinding) { now.Spec.Queue.Credentials = nil })
+	default:
+		s.count("credentials switched")
+		s.try(ctx, s.any(random), func(now *v1alpha1.QueueBinding) {
+			now.Spec.Queue.Credentials = &v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: name}}
+		})
+	}
+}
+
 func (s *soak) requeueAll(ctx context.Context, random *rand.Rand) {
 	s.requeue(ctx, s.any(random), "all")
 }

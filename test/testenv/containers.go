@@ -39,20 +39,54 @@ func (e *Environment) DeployOperator() error {
 	if err != nil {
 		return err
 	}
-	operator, server := filepath.Join(e.root, "manager"), filepath.Join(e.root, "queuebinding-apiserver")
-	build := func(program, source string) *exec.Cmd {
-		command := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, source)
-		command.Dir = root
-		command.Env = append(os.Environ(), "CGO_ENABLED=0")
-		return command
+	archive, err := e.pack("queuebinding:dev", root, program{"manager", "./cmd"}, program{"queuebinding-apiserver", "./cmd/queuebinding-apiserver"})
+	if err != nil {
+		return err
 	}
-	archive := filepath.Join(e.root, "operator.tar")
-	for _, command := range []*exec.Cmd{
-		build(operator, "./cmd"),
-		build(server, "./cmd/queuebinding-apiserver"),
-		exec.Command(e.supervisor.Path, "pack", "--name=queuebinding:dev", "--program="+operator, "--program="+server, "--out="+archive),
-		exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive),
-	} {
+	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive))
+}
+
+// LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an
+// image of a name, which holds it as /manager and nothing else.
+func (e *Environment) LoadNeighbour(neighbour, target, image string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	archive, err := e.pack(image, filepath.Join(root, "hack", "devenv", neighbour), program{"manager", target})
+	if err != nil {
+		return err
+	}
+	return runAll(exec.Command(e.supervisor.Path, "load", "--dir="+e.Dir, archive))
+}
+
+// program is one to pack: its name, and its main package.
+type program struct{ name, target string }
+
+// pack builds static programs of the module in a directory and packs them into an image, where they stand in the root; the first is
+// the entrypoint. It returns the archive's path.
+func (e *Environment) pack(image, module string, programs ...program) (archive string, err error) {
+	dir, err := os.MkdirTemp(e.root, "image-")
+	if err != nil {
+		return "", fmt.Errorf("packing %s: %w", image, err)
+	}
+	archive = filepath.Join(dir, "image.tar")
+	packed := exec.Command(e.supervisor.Path, "pack", "--name="+image, "--out="+archive)
+	for _, p := range programs {
+		path := filepath.Join(dir, p.name)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, p.target)
+		build.Dir = module
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+		if err := runAll(build); err != nil {
+			return "", err
+		}
+		packed.Args = append(packed.Args, "--program="+path)
+	}
+	return archive, runAll(packed)
+}
+
+func runAll(commands ...*exec.Cmd) error {
+	for _, command := range commands {
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, output)
 		}

@@ -29,6 +29,13 @@ const (
 	Scheduler    = "scheduler"     // kube-scheduler
 	Node         = "node"          // two simulated nodes, or a real one
 	Queue        = "queue"         // the SQS emulator
+
+	All = "all" // those above
+
+	// Neighbours run only where they are named, and have a process of their name.
+	Karpenter = "karpenter"
+	Kueue     = "kueue"
+	KEDA      = "keda"
 )
 
 // Processes that StopPart and the like take besides Queue.
@@ -49,7 +56,7 @@ const (
 
 // Options choose what Start starts.
 type Options struct {
-	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: all.
+	// Parts are what to run and, by themselves, what they need: all but the queue need the control plane. Default: All.
 	Parts []string
 	// RealNode asks for a node whose Pods have containers; see [NeedContainers]. Default: two simulated ones.
 	RealNode bool
@@ -201,8 +208,11 @@ func (e *Environment) connect(data []byte) error {
 // what the queue holds is lost.
 func (e *Environment) StopPart(name string) error { return e.tell("stop", name) }
 
-// StartPart starts a stopped process again, on the same port, and returns once it answers.
-func (e *Environment) StartPart(name string) error { return e.tell("start", name) }
+// StartPart starts a stopped process again, on the same port, and returns once it answers. More arguments, without blanks,
+// follow those that it has by itself, this time.
+func (e *Environment) StartPart(name string, args ...string) error {
+	return e.tell("start", name, args...)
+}
 
 // PausePart halts a process without ending it: clients still connect, and wait. What the queue holds stays.
 func (e *Environment) PausePart(name string) error { return e.tell("pause", name) }
@@ -210,10 +220,10 @@ func (e *Environment) PausePart(name string) error { return e.tell("pause", name
 // ResumePart lets a paused process go on.
 func (e *Environment) ResumePart(name string) error { return e.tell("resume", name) }
 
-func (e *Environment) tell(verb, name string) error {
+func (e *Environment) tell(verb, name string, args ...string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, err := fmt.Fprintln(e.stdin, verb, name); err != nil {
+	if _, err := fmt.Fprintln(e.stdin, verb, name, strings.Join(args, " ")); err != nil {
 		return fmt.Errorf("telling the supervisor to %s %s: %w", verb, name, err)
 	}
 	answer, err := e.answers.ReadString('\n')

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -48,6 +49,17 @@ func TestPartsGoAndComeBack(t *testing.T) {
 	}
 	if err := read(); err != nil {
 		t.Errorf("reading from the API server after its return: %v", err)
+	}
+
+	// What it is started with holds for that start only.
+	for _, args := range [][]string{{"--runtime-config=autoscaling/v1=false", "--runtime-config=autoscaling/v2=true"}, nil} {
+		if err := errors.Join(env.StopPart(APIServer), env.StartPart(APIServer, args...)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := client.Discovery().ServerResourcesForGroupVersion("autoscaling/v1")
+		if served := !apierrors.IsNotFound(err); served != (args == nil) {
+			t.Errorf("started with %q it answers %v to a request for autoscaling/v1", args, err)
+		}
 	}
 
 	if err := env.PausePart(Queue); err != nil {

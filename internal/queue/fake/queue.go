@@ -5,6 +5,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type Counts struct {
 	MaxLimit, MaxReceiving int
 	// Impossible is how often a visibility was asked for that SQS never gives.
 	Impossible int
+	// Sends are how many messages each batch had that was sent.
+	Sends []int
 }
 
 // Put puts messages on the queue, with the IDs "message-<body>".
@@ -73,7 +76,9 @@ func (q *Queue) SetFault(fault error) {
 func (q *Queue) Counts() Counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.counts
+	counts := q.counts
+	counts.Sends = slices.Clone(counts.Sends)
+	return counts
 }
 
 // Receiving returns how many receives are under way.
@@ -120,7 +125,7 @@ func (q *Queue) Receive(ctx context.Context, limit int, wait, visibility time.Du
 	defer q.end()
 	for deadline := time.Now().Add(wait); ; {
 		if messages := q.Take(limit, visibility); len(messages) > 0 || !time.Now().Before(deadline) {
-			return messages, nil
+			return messages, admitted(ctx, messages)
 		}
 		select {
 		case <-ctx.Done():
@@ -128,6 +133,19 @@ func (q *Queue) Receive(ctx context.Context, limit int, wait, visibility time.Du
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// admitted asks for room for messages, as they were in an answer of SQS.
+func admitted(ctx context.Context, messages []queue.Message) error {
+	admit := queue.AdmissionOf(ctx)
+	if admit == nil || len(messages) == 0 {
+		return nil
+	}
+	bytes := 0
+	for i := range messages {
+		bytes += messages[i].Size()
+	}
+	return admit(ctx, int64(bytes))
 }
 
 func (q *Queue) begin(limit int) (latency time.Duration) {
@@ -218,11 +236,20 @@ func (q *Queue) Send(_ context.Context, message queue.Outgoing) error {
 
 // SendBatch implements queue.Queue.
 func (q *Queue) SendBatch(ctx context.Context, messages []queue.Outgoing) []error {
-	errs := make([]error, len(messages))
-	for i, message := range messages {
-		errs[i] = q.Send(ctx, message)
+	batches, errs := queue.Batches(messages)
+	for _, batch := range batches {
+		q.countSend(len(batch))
+		for _, i := range batch {
+			errs[i] = q.Send(ctx, messages[i])
+		}
 	}
 	return errs
+}
+
+func (q *Queue) countSend(messages int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.counts.Sends = append(q.counts.Sends, messages)
 }
 
 // Redrive implements queue.Queue.

@@ -114,6 +114,7 @@ func (o *Opener) load(ctx context.Context) error {
 func (o *Opener) newClient(key clientKey, identity aws.CredentialsProvider) *sqs.Client {
 	return sqs.NewFromConfig(o.base, func(options *sqs.Options) {
 		options.Region, options.Credentials = key.region, identity
+		options.HTTPClient = admitting{options.HTTPClient}
 		if key.endpoint != "" {
 			options.BaseEndpoint = aws.String(key.endpoint)
 		}

@@ -34,7 +34,7 @@ type sqsQueue struct {
 
 // Receive implements queue.Queue.
 func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+answerTimeout)
+	ctx, cancel := withinTime(ctx, wait+answerTimeout)
 	defer cancel()
 	output, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:              &q.url,
@@ -49,6 +49,9 @@ func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time
 		},
 	})
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return nil, classify(err, queue.InvalidQueue)
 	}
 	messages := make([]queue.Message, 0, len(output.Messages))
@@ -168,31 +171,54 @@ func (q *sqsQueue) Send(ctx context.Context, message queue.Outgoing) error {
 
 // SendBatch implements queue.Queue.
 func (q *sqsQueue) SendBatch(ctx context.Context, messages []queue.Outgoing) []error {
-	errs := make([]error, len(messages))
-	var batch []int // indexes into messages
-	bytes := 0
-	flush := func() {
-		if len(batch) > 0 {
-			q.sendBatch(ctx, messages, batch, errs)
-		}
-		batch, bytes = batch[:0], 0
+	batches, errs := queue.Batches(messages)
+	for _, batch := range batches {
+		q.sendBatch(ctx, messages, batch, errs)
 	}
-	for i := range messages {
-		if errs[i] = messages[i].Validate(); errs[i] != nil {
-			continue
-		}
-		size := messages[i].Size()
-		if len(batch) == queue.MaxBatch || bytes+size > queue.MaxMessageBytes { // SQS bounds a batch as it does a message
-			flush()
-		}
-		batch, bytes = append(batch, i), bytes+size
-	}
-	flush()
 	return errs
 }
 
 // sendBatch sends the messages of a batch and notes their errors.
 func (q *sqsQueue) sendBatch(ctx context.Context, messages []queue.Outgoing, batch []int, errs []error) {
+	output, err := q.requestBatch(ctx, messages, batch)
+	if err != nil {
+		err = classify(err, queue.InvalidMessage)
+		alone := len(batch) > 1 && queue.ReasonOf(err) == queue.InvalidMessage
+		for _, index := range batch {
+			if errs[index] = err; alone {
+				// One of them had all refused: it is to be told from the others.
+				errs[index] = q.Send(ctx, messages[index])
+			}
+		}
+		return
+	}
+	// What the answer does not name is not known to be on the queue.
+	for _, index := range batch {
+		errs[index] = queue.Errorf(queue.Unreachable, "SQS's answer to a batch leaves the message out")
+	}
+	for _, entry := range output.Successful {
+		if i, ok := entryOf(entry.Id, batch); ok {
+			errs[i] = nil
+		}
+	}
+	for _, entry := range output.Failed {
+		if i, ok := entryOf(entry.Id, batch); ok {
+			errs[i] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message), queue.InvalidMessage)
+		}
+	}
+}
+
+// entryOf returns which of a batch's messages an entry of the answer is about.
+func entryOf(id *string, batch []int) (index int, ok bool) {
+	i, err := strconv.Atoi(aws.ToString(id))
+	if err != nil || i < 0 || i >= len(batch) {
+		return 0, false
+	}
+	return batch[i], true
+}
+
+// requestBatch sends a batch in one request.
+func (q *sqsQueue) requestBatch(ctx context.Context, messages []queue.Outgoing, batch []int) (*sqs.SendMessageBatchOutput, error) {
 	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
 	for i, index := range batch {
 		message := &messages[index]
@@ -208,18 +234,7 @@ func (q *sqsQueue) sendBatch(ctx context.Context, messages []queue.Outgoing, bat
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	output, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
-	if err != nil {
-		for _, index := range batch {
-			errs[index] = classify(err, queue.InvalidMessage)
-		}
-		return
-	}
-	for _, entry := range output.Failed {
-		if i, err := strconv.Atoi(aws.ToString(entry.Id)); err == nil && i >= 0 && i < len(batch) {
-			errs[batch[i]] = entryError(aws.ToString(entry.Code), aws.ToString(entry.Message), queue.InvalidMessage)
-		}
-	}
+	return q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
 }
 
 // outgoing are attributes as the SDK wants them.

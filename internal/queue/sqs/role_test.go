@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	pingsURL      = "https://sqs.eu-west-1.amazonaws.com/123456789012/pings"
-	pingsARN      = "arn:aws:sqs:eu-west-1:123456789012:pings"
+	cloudURL      = "https://sqs.eu-west-1.amazonaws.com/123456789012/pings"
+	cloudARN      = "arn:aws:sqs:eu-west-1:123456789012:pings"
 	deadLetterURL = "https://sqs.eu-west-1.amazonaws.com/123456789012/pings-dead"
 	deadLetterARN = "arn:aws:sqs:eu-west-1:123456789012:pings-dead"
 )
@@ -40,7 +40,7 @@ func newCloud(t *testing.T) *cloud {
 	sqs := httptest.NewServer(http.HandlerFunc(c.answer))
 	t.Cleanup(sqs.Close)
 	t.Setenv("AWS_ENDPOINT_URL_STS", sts.URL)
-	at(t, sqs.URL, pingsURL)
+	at(t, sqs.URL, cloudURL)
 	return c
 }
 
@@ -59,7 +59,7 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	var input struct{ QueueUrl, QueueName, SourceArn string }
 	_ = json.NewDecoder(r.Body).Decode(&input)
 	action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
-	about := map[string]string{pingsURL: pingsARN, deadLetterURL: deadLetterARN}[input.QueueUrl]
+	about := map[string]string{cloudURL: cloudARN, deadLetterURL: deadLetterARN}[input.QueueUrl]
 	if input.QueueName != "" || input.SourceArn != "" {
 		about = deadLetterARN
 	}
@@ -75,7 +75,7 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 	case "GetQueueUrl":
 		fmt.Fprintf(w, `{"QueueUrl": %q}`, deadLetterURL)
 	case "ListDeadLetterSourceQueues":
-		fmt.Fprintf(w, `{"queueUrls": [%q]}`, pingsURL)
+		fmt.Fprintf(w, `{"queueUrls": [%q]}`, cloudURL)
 	default:
 		fmt.Fprint(w, `{}`)
 	}
@@ -103,7 +103,7 @@ func (c *cloud) granted(t *testing.T, queueARN string) []string {
 // than to count.
 func TestASessionIsForOneQueueAndNamed(t *testing.T) {
 	cloud := newCloud(t)
-	opened, err := NewOpener().Open(t.Context(), queue.Address{URL: pingsURL, Credentials: queue.Credentials{
+	opened, err := NewOpener().Open(t.Context(), queue.Address{URL: cloudURL, Credentials: queue.Credentials{
 		RoleARN: "arn:aws:iam::123456789012:role/pings", ExternalID: "queuebinding:batch/pings", Session: "batch.pings",
 	}})
 	if err != nil {
@@ -126,7 +126,7 @@ func TestASessionIsForOneQueueAndNamed(t *testing.T) {
 	if granted := cloud.granted(t, deadLetterARN); len(granted) > 0 {
 		t.Errorf("the session for the queue may %v on another", granted)
 	}
-	compareActions(t, "the queue", cloud.granted(t, pingsARN), cloud.actions[pingsARN])
+	compareActions(t, "the queue", cloud.granted(t, cloudARN), cloud.actions[cloudARN])
 	compareActions(t, "the dead-letter queue, to count", cloud.granted(t, "*"), append(cloud.actions[deadLetterARN], kmsActions...))
 
 	cloud.actions = map[string][]string{}
@@ -152,15 +152,15 @@ func TestARN(t *testing.T) {
 	for name, test := range map[string]struct {
 		url, region, want string // an empty want: InvalidQueue
 	}{
-		"region of the host":             {url: pingsURL, want: pingsARN},
-		"FIFO":                           {url: pingsURL + ".fifo", want: pingsARN + ".fifo"},
-		"the region that is asked in":    {url: pingsURL, region: "us-east-1", want: "arn:aws:sqs:us-east-1:123456789012:pings"},
+		"region of the host":             {url: cloudURL, want: cloudARN},
+		"FIFO":                           {url: cloudURL + ".fifo", want: cloudARN + ".fifo"},
+		"the region that is asked in":    {url: cloudURL, region: "us-east-1", want: "arn:aws:sqs:us-east-1:123456789012:pings"},
 		"China":                          {url: "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/pings", want: "arn:aws-cn:sqs:cn-north-1:123456789012:pings"},
 		"GovCloud":                       {url: "https://sqs.us-gov-west-1.amazonaws.com/123456789012/pings", want: "arn:aws-us-gov:sqs:us-gov-west-1:123456789012:pings"},
 		"the first host of us-east-1":    {url: "https://queue.amazonaws.com/123456789012/pings", want: "arn:aws:sqs:us-east-1:123456789012:pings"},
-		"a VPC endpoint":                 {url: "https://vpce-0a.sqs.eu-west-1.vpce.amazonaws.com/123456789012/pings", want: pingsARN},
+		"a VPC endpoint":                 {url: "https://vpce-0a.sqs.eu-west-1.vpce.amazonaws.com/123456789012/pings", want: cloudARN},
 		"no account":                     {url: "https://sqs.eu-west-1.amazonaws.com/pings"},
-		"more than a name":               {url: pingsURL + "/more"},
+		"more than a name":               {url: cloudURL + "/more"},
 		"another account behind a slash": {url: "https://sqs.eu-west-1.amazonaws.com//999999999999/pings"},
 		"escapes":                        {url: "https://sqs.eu-west-1.amazonaws.com/123456789012/ping%3as"},
 	} {

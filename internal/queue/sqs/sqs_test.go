@@ -2,12 +2,14 @@ package sqs
 
 import (
 	"context"
+	"crypto/md5"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +216,66 @@ func TestOneBadHandleFailsAlone(t *testing.T) {
 	errs := at(t, server.URL, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").Delete(t.Context(), []string{"good", "bad"})
 	if errs[0] != nil || queue.ReasonOf(errs[1]) != queue.ReceiptHandleInvalid {
 		t.Errorf("got %v", errs)
+	}
+}
+
+// batchServer answers to batches by what a function makes of the bodies, and counts the requests by their action.
+func batchServer(t *testing.T, answer func(bodies []string) (status int, text string)) (url string, asked map[string]int) {
+	t.Helper()
+	asked = map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
+		asked[action]++
+		var request struct {
+			MessageBody string
+			Entries     []struct{ MessageBody string }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			t.Error(err)
+		}
+		bodies := []string{request.MessageBody}
+		if action == "SendMessageBatch" {
+			bodies = nil
+			for _, entry := range request.Entries {
+				bodies = append(bodies, entry.MessageBody)
+			}
+		}
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		status, text := answer(bodies)
+		w.WriteHeader(status)
+		fmt.Fprint(w, text)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, asked
+}
+
+// P1: what is not known to be on the queue was not sent.
+func TestEachMessageOfABatchHasItsOwnError(t *testing.T) {
+	url, asked := batchServer(t, func([]string) (int, string) {
+		return http.StatusOK, fmt.Sprintf(`{"Successful": [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "%x"}], "Failed": [
+			{"Id": "1", "Code": "InvalidMessageContents", "SenderFault": true, "Message": "bad"},
+			{"Id": "2", "Code": "InternalError", "SenderFault": false, "Message": "broken"}]}`, md5.Sum([]byte("good")))
+	})
+	errs := at(t, url, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").SendBatch(t.Context(), []queue.Outgoing{
+		{Body: "good"}, {Body: "bad"}, {Body: "broken"}, {Body: "left out"}, {Body: ""},
+	})
+	if errs[0] != nil || queue.ReasonOf(errs[1]) != queue.InvalidMessage || queue.ReasonOf(errs[2]) != queue.Unreachable ||
+		errs[3] == nil || queue.ReasonOf(errs[3]) != queue.Unreachable || queue.ReasonOf(errs[4]) != queue.InvalidMessage || asked["SendMessageBatch"] != 1 {
+		t.Errorf("got %v in %v", errs, asked)
+	}
+}
+
+// P5: one message must not have the others of its batch refused.
+func TestABatchThatIsRefusedAsAWholeIsSentOneByOne(t *testing.T) {
+	url, asked := batchServer(t, func(bodies []string) (int, string) {
+		if slices.Contains(bodies, "bad") {
+			return http.StatusBadRequest, `{"__type": "com.amazonaws.sqs#InvalidMessageContents", "message": "bad"}`
+		}
+		return http.StatusOK, fmt.Sprintf(`{"MessageId": "m", "MD5OfMessageBody": "%x"}`, md5.Sum([]byte(bodies[0])))
+	})
+	errs := at(t, url, "https://sqs.eu-west-1.amazonaws.com/123456789012/a").SendBatch(t.Context(), []queue.Outgoing{{Body: "a"}, {Body: "bad"}, {Body: "c"}})
+	if errs[0] != nil || queue.ReasonOf(errs[1]) != queue.InvalidMessage || errs[2] != nil || asked["SendMessage"] != 3 {
+		t.Errorf("got %v in %v", errs, asked)
 	}
 }
 

@@ -33,6 +33,17 @@ func packCommand() *cobra.Command {
 	return cmd
 }
 
+func loadCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "load ARCHIVE",
+		Short: "Give the images in an OCI archive to the real node of a running environment",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return devenv.Load(cmd.Context(), f.dir, args[0])
+		},
+	}
+}
+
 func deployCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "deploy ARCHIVE",

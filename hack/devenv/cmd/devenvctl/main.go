@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -70,13 +71,13 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&f.dir, "dir", "", "state directory (default bin/devenv in the repository)")
 	root.PersistentFlags().StringVar(&f.root, "root", "", "the repository (default: the one that holds this program, or the working directory)")
 	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f), nodeCommand(&f),
-		packCommand(), deployCommand(&f), servicesCommand(&f))
+		packCommand(), loadCommand(&f), deployCommand(&f), servicesCommand(&f))
 	return root
 }
 
 func (f *flags) addParts(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.parts, "parts", nil,
-		"what to run: control-plane, controllers, scheduler, node, queue, or all (default all)")
+		"what to run: of "+strings.Join(devenv.GroupNames(), ", ")+", or all, which is the first five (default all)")
 }
 
 func (f *flags) addNode(cmd *cobra.Command) {

@@ -78,10 +78,10 @@ func readLines(ctx context.Context, r io.Reader, lines chan<- string) {
 
 func answer(ctx context.Context, s *devenv.Supervisor, line string) string {
 	words := strings.Fields(line)
-	if len(words) != 2 {
-		return "error: a command is a verb and a part: " + strings.Join(devenv.Verbs, ", ")
+	if len(words) < 2 {
+		return "error: a command is a verb and a part, and for start more arguments: " + strings.Join(devenv.Verbs, ", ")
 	}
-	if err := s.Control(ctx, words[0], words[1]); err != nil {
+	if err := s.Control(ctx, words[0], words[1], words[2:]...); err != nil {
 		return "error: " + strings.ReplaceAll(err.Error(), "\n", " | ")
 	}
 	return "ok"

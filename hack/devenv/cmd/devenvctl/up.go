@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,11 @@ func up(cmd *cobra.Command, f *flags) error {
 	case devenv.Up:
 		if wish := devenv.NodeKind(f.node); wish != devenv.Auto && report.State.Node != "" && wish != report.State.Node {
 			return fmt.Errorf("it is up already, with a node that is %s, not %s; end it first: devenvctl down --dir %s", report.State.Node, wish, f.dir)
+		}
+		if missing := slices.DeleteFunc(slices.Clone(f.groups), func(group string) bool {
+			return slices.Contains(report.State.Groups, group)
+		}); len(f.parts) > 0 && len(missing) > 0 {
+			return fmt.Errorf("it is up already, without %s; end it first: devenvctl down --dir %s", strings.Join(missing, ", "), f.dir)
 		}
 		fmt.Fprintf(out, "It is up already (%s).\n", strings.Join(report.State.Groups, ", "))
 		howToUse(cmd, f)
