@@ -42,7 +42,7 @@ type walk struct {
 	jobs        *jobLog
 	// operator does the work, server serves the requeue subresource.
 	operator, server *process.Process
-	scans       scans
+	scans            scans
 	// owner tells that namespace and queues are the demo's, to be removed at its end.
 	owner bool
 	// good and bad hold the IDs of the messages whose Jobs succeed and fail, in the order in which they were sent.

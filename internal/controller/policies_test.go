@@ -38,11 +38,11 @@ func enforcePolicies(ctx context.Context) {
 		decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 		for {
 			object := &unstructured.Unstructured{}
-			if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			err := decoder.Decode(object)
+			if errors.Is(err, io.EOF) {
 				break
-			} else {
-				Expect(err).NotTo(HaveOccurred())
 			}
+			Expect(err).NotTo(HaveOccurred())
 			if object.GetKind() == "ValidatingAdmissionPolicyBinding" {
 				Expect(unstructured.SetNestedStringMap(object.Object, policed, "spec", "matchResources", "namespaceSelector", "matchLabels")).To(Succeed())
 			}

@@ -56,11 +56,15 @@ func (c *cloud) assumeRole(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
-	var input struct{ QueueUrl, QueueName, SourceArn string }
+	var input struct {
+		URL    string `json:"QueueUrl"`
+		Name   string `json:"QueueName"`
+		Source string `json:"SourceArn"`
+	}
 	_ = json.NewDecoder(r.Body).Decode(&input)
 	action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
-	about := map[string]string{cloudURL: cloudARN, deadLetterURL: deadLetterARN}[input.QueueUrl]
-	if input.QueueName != "" || input.SourceArn != "" {
+	about := map[string]string{cloudURL: cloudARN, deadLetterURL: deadLetterARN}[input.URL]
+	if input.Name != "" || input.Source != "" {
 		about = deadLetterARN
 	}
 	c.mu.Lock()
