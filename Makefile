@@ -26,6 +26,7 @@ DEVENV   := $(BIN)/devenvctl
 GUARD    := $(BIN)/guard
 CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
+SERVER   := $(BIN)/queuebinding-apiserver
 PLUGIN   := $(BIN)/kubectl-queuebinding
 
 # Prefix of every command that touches a cluster: says which, and refuses all but
@@ -70,20 +71,24 @@ devenv-shell: $(DEVENV) ## Open a shell with the development environment's varia
 .PHONY: devenv-deploy
 # The node and the Secret are those of the environment: this leads to no other cluster.
 devenv-deploy: build $(DEVENV) ## Install the operator in the development environment, as Pods of its real node.
-	@$(DEVENV) pack --name=queuebinding:dev --program=$(MANAGER) --out=$(BIN)/queuebinding.tar
+	@$(DEVENV) pack --name=queuebinding:dev --program=$(MANAGER) --program=$(SERVER) --out=$(BIN)/queuebinding.tar
 	@$(DEVENV) deploy $(BIN)/queuebinding.tar
 
 .PHONY: run
-# Another cluster's API server cannot reach this machine: there, the annotation does.
 run: build $(GUARD) ## Run the operator outside the cluster. ARGS=… adds flags, CONTEXT=… names another cluster.
-	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 \
-	  $(if $(CONTEXT),,--apiserver-bind-address=127.0.0.1:0 --apiserver-register-locally) $(ARGS)
+	@$(guarded) $(MANAGER) --metrics-bind-address=0 --health-probe-bind-address=0 $(ARGS)
+
+.PHONY: run-apiserver
+# Not for another cluster: its API server cannot reach this machine.
+run-apiserver: build $(GUARD) ## Serve the requeue subresource in the development environment. ARGS=… adds flags.
+	@$(GUARD) -- $(SERVER) --health-probe-bind-address=0 --bind-address=127.0.0.1:0 --register-locally $(ARGS)
 
 ##@ Build
 
 .PHONY: build
-build: ## Build the operator and the kubectl plugin: bin/manager, bin/kubectl-queuebinding.
+build: ## Build the operator, the server of the requeue subresource and the kubectl plugin: bin/manager, bin/queuebinding-apiserver, bin/kubectl-queuebinding.
 	@go build -trimpath -o $(MANAGER) ./cmd
+	@go build -trimpath -o $(SERVER) ./cmd/queuebinding-apiserver
 	@go build -trimpath -o $(PLUGIN) ./cmd/kubectl-queuebinding
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 

@@ -55,6 +55,17 @@ const (
 // AnnotationRequeue on a binding asks for failed Jobs to be requeued: a comma-separated list of Job names, or `all`.
 const AnnotationRequeue = "queuebinding.dev/requeue"
 
+// Annotations of Namespaces, which say what the bindings in them may use where an operator has `--tenancy=namespaces`. Lists are
+// separated by commas or blanks; in each entry * stands for any characters but a colon or a slash, and ? for one.
+const (
+	// AnnotationAllowedQueues lists the ARNs of the queues that bindings may use.
+	AnnotationAllowedQueues = "queuebinding.dev/allowed-queues"
+	// AnnotationAllowedRoles lists the ARNs of the roles that bindings may name in spec.queue.credentials.roleARN.
+	AnnotationAllowedRoles = "queuebinding.dev/allowed-roles"
+	// AnnotationOperatorIdentity is true where bindings may use queues with the operator's own identity, without credentials.
+	AnnotationOperatorIdentity = "queuebinding.dev/operator-identity"
+)
+
 // AttributeLineage is the SQS message attribute that ties a requeued message to the Jobs before it.
 const AttributeLineage = "queuebinding.dev.lineage"
 

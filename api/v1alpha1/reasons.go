@@ -52,6 +52,8 @@ const (
 	ReasonUnreachable = "Unreachable"
 	// ReasonInvalidQueue: the queue's URL or region cannot be used as they are.
 	ReasonInvalidQueue = "InvalidQueue"
+	// ReasonNotAllowed: the Namespace does not allow its bindings this queue, role or identity.
+	ReasonNotAllowed = "NotAllowed"
 )
 
 // Reasons of JobTemplateValid.

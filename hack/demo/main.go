@@ -134,6 +134,11 @@ func (w *walk) cleanUp(ctx context.Context) bool {
 			detail = err.Error()
 		}
 		w.score.record(err == nil, "on SIGTERM the operator ends within a minute, with exit code 0", detail)
+	}
+	if w.server != nil {
+		w.page.command(fmt.Sprintf("kill %d", w.server.PID()))
+		err := w.server.Terminate(ctx)
+		w.score.record(err == nil, "the server of the subresource ends too", "")
 		left, err := w.shell.ask(ctx, "kubectl get apiservice v1alpha1.subresources.queuebinding.dev --ignore-not-found -o name")
 		w.score.record(err == nil && left == "", "and it takes its APIService with it", left)
 	}
@@ -174,8 +179,8 @@ To go on in a shell of your own:
 
 To end it all:
 
-    kill %d
+    kill %d %d
     make devenv-down`,
-		w.shell.variable("QUEUE_URL"), fmt.Sprintf(sendMessage, `{"target": "127.0.0.1", "duration": "10"}`), w.operator.Log, w.operator.PID())
+		w.shell.variable("QUEUE_URL"), fmt.Sprintf(sendMessage, `{"target": "127.0.0.1", "duration": "10"}`), w.operator.Log, w.operator.PID(), w.server.PID())
 	return nil
 }

@@ -21,6 +21,7 @@ const (
 	queue      = "demo-pings"
 	deadQueue  = "demo-pings-dead"
 	managerLog = "bin/demo-manager.log"
+	serverLog  = "bin/demo-apiserver.log"
 
 	applyBinding = `sed "s|QUEUE_URL|$QUEUE_URL|" hack/demo/pings.yaml | kubectl apply -n demo -f -`
 	sendMessage  = `sqs send-message --queue-url "$QUEUE_URL" --message-body '%s'`
@@ -39,8 +40,9 @@ type walk struct {
 	environment *environment
 	recorder    *recorder.Recorder
 	jobs        *jobLog
-	operator    *process.Process
-	scans       scans
+	// operator does the work, server serves the requeue subresource.
+	operator, server *process.Process
+	scans            scans
 	// owner tells that namespace and queues are the demo's, to be removed at its end.
 	owner bool
 	// good and bad hold the IDs of the messages whose Jobs succeed and fail, in the order in which they were sent.
@@ -149,17 +151,11 @@ func (w *walk) refuseSecondOperator(ctx context.Context) error {
 }
 
 func (w *walk) runOperator(ctx context.Context) error {
-	command := []string{"bin/manager", "--metrics-bind-address=0", "--health-probe-bind-address=0",
-		"--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally"}
-	w.page.command(strings.Join(command, " ") + " >" + managerLog + " 2>&1 &")
-	if err := os.Remove(managerLog); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("removing the log of an earlier demo: %w", err)
-	}
-	manager := exec.Command(command[0], command[1:]...)
-	manager.Env = w.shell.env
 	var err error
-	// Detached, as it stays where the demo is told to KEEP it.
-	if w.operator, err = process.StartDetached(manager, managerLog); err != nil {
+	if w.operator, err = w.background(managerLog, "bin/manager", "--metrics-bind-address=0", "--health-probe-bind-address=0"); err != nil {
+		return err
+	}
+	if w.server, err = w.background(serverLog, "bin/queuebinding-apiserver", "--health-probe-bind-address=0", "--bind-address=127.0.0.1:0", "--register-locally"); err != nil {
 		return err
 	}
 	_, err = w.shell.run(ctx, "kubectl wait -n demo --for=condition=Ready queuebinding/pings --timeout=60s")
@@ -168,6 +164,17 @@ func (w *walk) runOperator(ctx context.Context) error {
 	}
 	_, err = w.shell.run(ctx, awaitAPI+" && kubectl get --raw /apis/subresources.queuebinding.dev/v1alpha1 && echo")
 	return w.need(ctx, err == nil, "the cluster serves the requeue subresource", "")
+}
+
+// background starts a program, detached, as it stays where the demo is told to KEEP it.
+func (w *walk) background(log string, command ...string) (*process.Process, error) {
+	w.page.command(strings.Join(command, " ") + " >" + log + " 2>&1 &")
+	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing the log of an earlier demo: %w", err)
+	}
+	program := exec.Command(command[0], command[1:]...)
+	program.Env = w.shell.env
+	return process.StartDetached(program, log)
 }
 
 func (w *walk) sendFour(ctx context.Context) error {

@@ -19,9 +19,11 @@ import (
 const (
 	operatorOverlay   = "hack/devenv/operator"
 	operatorNamespace = "queuebinding-system"
-	operatorName      = "queuebinding-controller-manager"
 	queueSecret       = "devenv-queue"
 )
+
+// deployments are those of the operator and of the requeue subresource.
+var deployments = []string{"deployment/queuebinding-controller-manager", "deployment/queuebinding-apiserver"}
 
 // Deploy installs the operator in the environment in dir: its manifests for everybody, its image out of archive, and the
 // way to the queue. It returns once all replicas are ready.
@@ -48,7 +50,7 @@ func Deploy(ctx context.Context, layout Layout, dir, archive string, out io.Writ
 	if err != nil {
 		return err
 	}
-	_, absent := client.AppsV1().Deployments(operatorNamespace).Get(ctx, operatorName, metav1.GetOptions{})
+	_, absent := client.CoreV1().Secrets(operatorNamespace).Get(ctx, queueSecret, metav1.GetOptions{})
 	// Server-side, so that a second deployment need not know what the first one said.
 	if err := kubectl("apply", "--server-side", "-k", filepath.Join(layout.Root, operatorOverlay)); err != nil {
 		return err
@@ -58,11 +60,16 @@ func Deploy(ctx context.Context, layout Layout, dir, archive string, out io.Writ
 	}
 	if absent == nil {
 		// The image has the same name each time, so that its Pods would not notice a new one.
-		if err := kubectl("rollout", "restart", "-n", operatorNamespace, "deployment/"+operatorName); err != nil {
+		if err := kubectl(append([]string{"rollout", "restart", "-n", operatorNamespace}, deployments...)...); err != nil {
 			return err
 		}
 	}
-	return kubectl("rollout", "status", "-n", operatorNamespace, "deployment/"+operatorName, "--timeout=5m")
+	for _, deployment := range deployments {
+		if err := kubectl("rollout", "status", "-n", operatorNamespace, deployment, "--timeout=5m"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func clientFor(access Access) (kubernetes.Interface, error) {

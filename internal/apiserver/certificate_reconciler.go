@@ -22,7 +22,9 @@ import (
 )
 
 // certificateReconciler rotates the key pairs in the Secret, on the leader, and writes the authorities to trust into the
-// APIService. It does nothing while there is no APIService.
+// APIService. It does nothing while there is no APIService. When its own Namespace is deleted it deletes the APIService: one that
+// nobody answers for keeps every namespace of the cluster from being deleted, this one included. Kubernetes leaves the contents of a
+// Namespace alone for the first five seconds, which is time enough.
 //
 // Why not a library: those for this purpose want the Secret mounted as a volume and restart the process to pick it up.
 type certificateReconciler struct {
@@ -44,6 +46,9 @@ func (r *certificateReconciler) setupWithManager(mgr ctrl.Manager) error {
 	if err := c.Watch(source.Kind(r.cache, client.Object(&apiregistrationv1.APIService{}), enqueue)); err != nil {
 		return err
 	}
+	if err := c.Watch(source.Kind(r.cache, client.Object(&corev1.Namespace{}), enqueue)); err != nil {
+		return err
+	}
 	return c.Watch(source.Kind(r.cache, client.Object(&corev1.Secret{}), enqueue))
 }
 
@@ -54,6 +59,15 @@ func (r *certificateReconciler) Reconcile(ctx context.Context, _ reconcile.Reque
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if service.DeletionTimestamp != nil || service.Spec.Service == nil {
+		return reconcile.Result{}, nil
+	}
+	if going, err := r.namespaceGoes(ctx); err != nil {
+		return reconcile.Result{}, err
+	} else if going && service.Spec.Service.Namespace == r.namespace {
+		if err := r.client.Delete(ctx, service, client.Preconditions{UID: &service.UID}); err != nil {
+			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("delete the APIService with its namespace: %w", err))
+		}
+		ctrl.LoggerFrom(ctx).Info("Deleted the APIService, as the namespace is being deleted", "namespace", r.namespace)
 		return reconcile.Result{}, nil
 	}
 	host := fmt.Sprintf("%s.%s.svc", service.Spec.Service.Name, service.Spec.Service.Namespace)
@@ -70,6 +84,15 @@ func (r *certificateReconciler) Reconcile(ctx context.Context, _ reconcile.Reque
 		}
 	}
 	return reconcile.Result{RequeueAfter: max(next.Sub(now), time.Second)}, nil
+}
+
+// namespaceGoes reports whether the process's own Namespace is being deleted.
+func (r *certificateReconciler) namespaceGoes(ctx context.Context) (bool, error) {
+	namespace := &corev1.Namespace{}
+	if err := r.cache.Get(ctx, client.ObjectKey{Name: r.namespace}, namespace); err != nil {
+		return false, client.IgnoreNotFound(fmt.Errorf("read Namespace %s: %w", r.namespace, err))
+	}
+	return namespace.DeletionTimestamp != nil, nil
 }
 
 // rotateSecret brings the Secret up to date. The resourceVersion keeps a deposed leader's write from undoing a new one's.

@@ -43,8 +43,8 @@ func init() {
 // certificateSource serves the certificate that the Secret holds, on every replica. It implements
 // dynamiccertificates.CertKeyContentProvider.
 type certificateSource struct {
-	// cache watches this one Secret and the one APIService. It is apart from the manager's, which must not be narrowed to
-	// them.
+	// cache watches this one Secret, the one APIService and the process's own Namespace. It is apart from the manager's, which must
+	// not be narrowed to them.
 	cache cache.Cache
 
 	// loaded is closed once there is a certificate.
@@ -66,6 +66,7 @@ func newCertificateSource(config *clientrest.Config, namespace string) (*certifi
 				namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", SecretName)},
 			}},
 			&apiregistrationv1.APIService{}: {Field: fields.OneTermEqualSelector("metadata.name", apiServiceName)},
+			&corev1.Namespace{}:             {Field: fields.OneTermEqualSelector("metadata.name", namespace)},
 		},
 	})
 	if err != nil {
@@ -121,16 +122,6 @@ func (s *certificateSource) waitLoaded(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// isLoaded reports whether there is a certificate.
-func (s *certificateSource) isLoaded() bool {
-	select {
-	case <-s.loaded:
-		return true
-	default:
-		return false
 	}
 }
 

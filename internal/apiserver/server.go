@@ -1,8 +1,8 @@
 // Package apiserver serves the subresources of bindings as an aggregated API, behind the cluster's own API server. It
 // promises that whoever may `create` on queuebindings/requeue needs no other right to have failed Jobs requeued, that
 // requests at the same time are all kept, and that a caller who is not known or not allowed never gets as far as our
-// code. It only ever writes down what is asked for; the leader does it. It runs on every replica, keeps no store, bounds what it
-// does at a time, and leaves it to the flow control of the API server in front to be fair.
+// code. It only ever writes down what is asked for; the operator does it. It runs in a process of its own, on every replica of that,
+// keeps no store, bounds what it does at a time, and leaves it to the flow control of the API server in front to be fair.
 //
 // Admission does not run for a Requeue: an API server runs it for what it stores itself, not for what it forwards. To run it
 // here would take the rights to read all webhooks, policies, their parameters and all namespaces. What a Requeue leads to is a
@@ -164,15 +164,10 @@ func (s *server) Start(ctx context.Context) error {
 	return generic.PrepareRun().RunWithContext(ctx)
 }
 
-// checkReady fails if there is a certificate, and either it is not served yet, or what is forwarded would be refused. Without one the replica counts as ready: the leader
-// creates the certificate, and in an update from a version without this API the leader may be of that version until the
-// last of its replicas goes, which waits for new ones to become ready.
+// checkReady fails while nothing is served, or what is forwarded would be refused.
 func (s *server) checkReady(request *http.Request) error {
-	if !s.certificates.isLoaded() {
-		return nil
-	}
 	if !s.serving.Load() {
-		return errors.New("the aggregated API is not served yet")
+		return errors.New("the aggregated API is not served yet: there is no certificate, or no APIService " + apiServiceName + " to make one for")
 	}
 	return s.frontProxy.checkKnown(request)
 }

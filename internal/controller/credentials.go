@@ -32,6 +32,8 @@ const (
 type credentialsReader struct {
 	reader client.Reader
 	now    func() time.Time
+	// cluster is the cluster's name, or empty.
+	cluster string
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]secretRead
@@ -60,7 +62,9 @@ func (s *credentialsReader) of(ctx context.Context, binding *v1alpha1.QueueBindi
 	case wanted == nil:
 		return queue.Credentials{}, 0, nil
 	case wanted.SecretRef == nil:
-		return queue.Credentials{RoleARN: wanted.RoleARN, ExternalID: "queuebinding:" + binding.Namespace + "/" + binding.Name}, 0, nil
+		return queue.Credentials{
+			RoleARN: wanted.RoleARN, ExternalID: externalID(s.cluster, binding), Session: binding.Namespace + "." + binding.Name,
+		}, 0, nil
 	}
 	key := client.ObjectKeyFromObject(binding)
 	s.mu.Lock()
@@ -79,6 +83,14 @@ func (s *credentialsReader) of(ctx context.Context, binding *v1alpha1.QueueBindi
 		s.mu.Unlock()
 	}
 	return found.credentials, found.lasts(), found.err
+}
+
+// externalID is what a role's trust policy can ask for: it names the binding, and the cluster where that has a name.
+func externalID(cluster string, binding *v1alpha1.QueueBinding) string {
+	if cluster != "" {
+		cluster += ":"
+	}
+	return "queuebinding:" + cluster + binding.Namespace + "/" + binding.Name
 }
 
 func (s *credentialsReader) read(ctx context.Context, key types.NamespacedName) (queue.Credentials, error) {

@@ -71,6 +71,10 @@ type Reconciler struct {
 	Selector labels.Selector
 	// MaxStoredBytes is how many bytes of the API server's storage the Jobs of a binding may take, or 0 for no limit.
 	MaxStoredBytes int64
+	// ClusterName is part of the external ID with which roles are assumed, where it is not empty.
+	ClusterName string
+	// Tenancy has Namespaces say what their bindings may use; nil lets all use what the operator can.
+	Tenancy *Tenancy
 	// Enqueuer enqueues bindings whose loop has something to report.
 	Enqueuer *Enqueuer
 
@@ -85,15 +89,15 @@ type Reconciler struct {
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
-	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, known: map[types.NamespacedName]secretRead{}}
+	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
 	r.requeues = newRequeues()
 	r.written = map[types.NamespacedName]time.Time{}
-	return ctrl.NewControllerManagedBy(mgr).
+	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
 		Watches(&batchv1.Job{}, jobEvents(r.Ledgers)).
 		WatchesRawSource(source.Func(r.Enqueuer.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).
 		Complete(r)
 }
 
@@ -153,6 +157,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // ensureLoop has the binding's loop run with its current settings. It returns what that reports, the queue where it is open, and
 // when to look at the credentials again, 0 for not.
 func (r *Reconciler) ensureLoop(ctx context.Context, binding *v1alpha1.QueueBinding, template templateCheck) (intake.Report, queue.Queue, time.Duration) {
+	if err := r.allowed(ctx, binding); err != nil {
+		r.Registry.Revoke(client.ObjectKeyFromObject(binding))
+		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, 0
+	}
 	credentials, after, err := r.credentials.of(ctx, binding)
 	if err != nil {
 		r.Registry.Stop(client.ObjectKeyFromObject(binding))

@@ -112,6 +112,7 @@ func TestReasonsOfTheQueueAreTheAPIs(t *testing.T) {
 		queue.Throttled:              v1alpha1.ReasonThrottled,
 		queue.Unreachable:            v1alpha1.ReasonUnreachable,
 		queue.InvalidQueue:           v1alpha1.ReasonInvalidQueue,
+		queue.NotAllowed:             v1alpha1.ReasonNotAllowed,
 	} {
 		if string(reason) != want {
 			t.Errorf("the port says %s, the API %s", reason, want)

@@ -44,6 +44,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/queue/sqs"
 	"github.com/queuebinding/queuebinding/internal/requeue"
 )
 
@@ -201,5 +202,6 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 		Metrics:  counters,
 		Clock:    clock.RealClock{},
 		Enqueuer: enqueuer,
+		Tenancy:  &controller.Tenancy{ARN: sqs.NewOpener().ARN},
 	}).SetupWithManager(mgr)
 }

@@ -50,7 +50,15 @@ func newBinding(namespace string) *v1alpha1.QueueBinding {
 // newWorkspace makes a namespace with a binding, as changed.
 func newWorkspace(ctx SpecContext, change ...func(*v1alpha1.QueueBindingSpec)) *workspace {
 	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	return newWorkspaceIn(ctx, map[string]string{
+		v1alpha1.AnnotationAllowedQueues: "arn:aws:sqs:eu-west-1:123456789012:test-*", v1alpha1.AnnotationOperatorIdentity: "true",
+	}, change...)
+}
+
+// newWorkspaceIn makes a namespace with these annotations, and a binding in it, as changed.
+func newWorkspaceIn(ctx SpecContext, annotations map[string]string, change ...func(*v1alpha1.QueueBindingSpec)) *workspace {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Annotations: annotations}}
 	Expect(k8s.Create(ctx, namespace)).To(Succeed())
 	w := &workspace{namespace: namespace.Name, binding: newBinding(namespace.Name), ended: time.Now().Add(-time.Minute).Truncate(time.Second)}
 	for _, c := range change {

@@ -49,6 +49,14 @@ func (r *running) disown() {
 	r.stop()
 }
 
+// stopUnwanted stops a loop that is not to make Jobs of what it still receives.
+func (r *running) stopUnwanted() {
+	settings := *r.loop.settings.Load()
+	settings.Paused = true
+	r.loop.update(&settings)
+	r.stop()
+}
+
 // NewRegistry makes an empty registry.
 func NewRegistry(deps *Dependencies, opener queue.Opener, log logr.Logger, changed func(types.NamespacedName)) *Registry {
 	return &Registry{deps: deps, opener: opener, log: log, changed: changed, running: map[types.NamespacedName]*running{}, ended: map[types.NamespacedName]legacy{}}
@@ -166,11 +174,18 @@ func (r *Registry) HandOver(key types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.ended, key)
 	if current, ok := r.running[key]; ok {
-		settings := *current.loop.settings.Load()
-		settings.Paused = true
-		current.loop.update(&settings)
 		current.leaves = false
-		current.stop()
+		current.stopUnwanted()
+	}
+}
+
+// Revoke stops the loop of a binding that may not use its queue any more, if there is one. What still arrives in its open poll is
+// given back.
+func (r *Registry) Revoke(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.running[key]; ok {
+		current.stopUnwanted()
 	}
 }
 

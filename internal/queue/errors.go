@@ -23,6 +23,8 @@ const (
 	Unreachable Reason = "Unreachable"
 	// InvalidQueue: the URL or region cannot be used.
 	InvalidQueue Reason = "InvalidQueue"
+	// NotAllowed: the binding's namespace may not use the queue, or not with these credentials.
+	NotAllowed Reason = "NotAllowed"
 	// InvalidMessage: the message passes one of the queue's limits. Only Send and SendBatch give it.
 	InvalidMessage Reason = "InvalidMessage"
 	// NoDeadLetterQueue: the queue has no redrive policy. Only Redrive gives it.

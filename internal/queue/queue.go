@@ -98,8 +98,8 @@ type Address struct {
 
 // Credentials are an AWS identity: a role, or keys.
 type Credentials struct {
-	// RoleARN is the role to assume, with ExternalID.
-	RoleARN, ExternalID string
+	// RoleARN is the role to assume, with ExternalID. Session says on whose behalf, for AWS's own records.
+	RoleARN, ExternalID, Session string
 	// AccessKeyID, SecretAccessKey and, for temporary ones, SessionToken are keys.
 	AccessKeyID, SecretAccessKey, SessionToken string
 }

@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -81,20 +83,19 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 	BeforeAll(func(ctx SpecContext) {
 		registered := &apiregistrationv1.APIService{}
 		Expect(k8s.Get(ctx, client.ObjectKey{Name: apiService}, registered)).To(Succeed())
-		operator.Kill()
+		server.Kill()
 		Expect(k8s.Delete(ctx, registered)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {
-			operator.Kill()
+			server.Kill()
 			Expect(k8s.Create(ctx, &apiregistrationv1.APIService{
 				ObjectMeta: metav1.ObjectMeta{Name: apiService, Labels: registered.Labels}, Spec: registered.Spec,
 			})).To(Succeed())
-			operator = startInstalled()
+			server = startServer()
 			Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
 		})
 	})
 
 	It("the operator, the annotation and the plugin work", func(ctx SpecContext) {
-		operator = start(limited, "--namespace="+system)
 		w := newWorkspace(ctx)
 		jobs := w.fail(ctx, 2)
 		Eventually(func() string { return w.plugin(ctx, "requeue", "pings", "--all", "--dry-run").err }).Should(ContainSubstring("does not serve the requeue subresource"))
@@ -112,17 +113,45 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 		Eventually(w.attempts).WithArguments(ctx).Should(Equal(map[string]int{"3": 1, "4": 1}))
 	})
 
-	It("an operator on this machine registers it, and leaves nothing behind", func(ctx SpecContext) {
-		operator.Kill()
-		operator = start(cluster.Kubeconfig, "--apiserver-bind-address=127.0.0.1:0", "--apiserver-register-locally")
+	It("a server on this machine registers it, and leaves nothing behind", func(ctx SpecContext) {
+		server = start("queuebinding-apiserver", cluster.Kubeconfig, "--bind-address=127.0.0.1:0", "--register-locally")
 		Eventually(available).WithArguments(ctx).Should(BeTrue())
 		Expect(kubectl(ctx, "get", "--raw", root)).To(ContainSubstring("queuebindings/requeue"))
-		Expect(operator.Terminate(ctx)).To(Succeed())
+		Expect(server.Terminate(ctx)).To(Succeed())
 		Expect(kubectl(ctx, "get", "apiservices", "-o", "name")).NotTo(ContainSubstring("subresources"))
 		services := &corev1.ServiceList{}
 		Expect(k8s.List(ctx, services, client.InNamespace("default"))).To(Succeed())
 		for _, service := range services.Items {
 			Expect(strings.HasPrefix(service.Name, "queuebinding")).To(BeFalse())
 		}
+	})
+
+	// An APIService that nobody answers for keeps every namespace from being deleted, also the one that it is in.
+	It("a server whose namespace is deleted takes its APIService along", func(ctx SpecContext) {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+		Expect(k8s.Create(ctx, namespace)).To(Succeed())
+		server = start("queuebinding-apiserver", cluster.Kubeconfig, "--bind-address=127.0.0.1:0", "--register-locally", "--namespace="+namespace.Name)
+		Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
+		Expect(k8s.Delete(ctx, namespace)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKey{Name: apiService}, &apiregistrationv1.APIService{}) }).Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(namespace), namespace) }).Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+	})
+})
+
+var _ = Describe("An operator that is gone", Ordered, Serial, func() {
+	It("takes no API with it: namespaces can be deleted, and what is asked for is done when it is back", func(ctx SpecContext) {
+		w := newWorkspace(ctx)
+		w.fail(ctx, 1)
+		operator.Kill()
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+		Expect(k8s.Create(ctx, namespace)).To(Succeed())
+		Expect(k8s.Delete(ctx, namespace)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(namespace), namespace) }).Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+
+		Expect(w.plugin(ctx, "requeue", "pings", "--all").code).To(BeZero())
+		Expect(w.asked(ctx)).To(Equal("all"))
+		operator = startOperator()
+		// The long poll that the killed operator left open may take the message, which SQS then hides for its visibility timeout.
+		Eventually(w.attempts).WithArguments(ctx).WithTimeout(3 * time.Minute).Should(Equal(map[string]int{"2": 1}))
 	})
 })

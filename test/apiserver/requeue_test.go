@@ -101,7 +101,7 @@ var _ = Describe("The subresource", func() {
 		Expect(answer.Status.Refused[0]).To(And(HaveField("JobName", "no-such-job"), HaveField("Reason", v1alpha1.RefusedNotFound), HaveField("Message", Not(BeEmpty()))))
 		Eventually(w.attempts).WithArguments(ctx).Should(Equal(map[string]int{"1": 1, "2": 1}))
 		Eventually(w.asked).WithArguments(ctx).Should(BeEmpty())
-		Expect(os.ReadFile(operator.Log)).NotTo(ContainSubstring("SHOULD NOT HAPPEN"))
+		Expect(os.ReadFile(server.Log)).NotTo(ContainSubstring("SHOULD NOT HAPPEN"))
 	})
 
 	It("takes all, and selections by reason and label", func(ctx SpecContext) {
@@ -226,7 +226,7 @@ var _ = Describe("The right to requeue", func() {
 	})
 })
 
-var _ = Describe("The operator's port", func() {
+var _ = Describe("The server's port", func() {
 	It("lets in nobody but the API server, and has no tokens reviewed", func(ctx SpecContext) {
 		direct := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is on this machine
 		ask := func(path, token string) int {

@@ -1,5 +1,6 @@
-// Package apiserver_test tests the requeue subresource and the kubectl plugin as users meet them: the built operator as a
-// process with no more rights than config/default gives it, behind a real API server that it is registered with.
+// Package apiserver_test tests the requeue subresource and the kubectl plugin as users meet them: the built operator and the built
+// server of the subresource as processes with no more rights than config/default gives each, behind a real API server that the
+// latter is registered with.
 package apiserver_test
 
 import (
@@ -40,12 +41,11 @@ const (
 )
 
 var (
-	cluster  *rig.Cluster
-	k8s      client.Client
-	program  string // the operator
-	port     int    // where the operator serves the subresource
-	limited  string // a kubeconfig with the rights that the operator has in a cluster
-	operator *process.Process
+	cluster *rig.Cluster
+	k8s     client.Client
+	port    int // where the subresource is served
+	// operator does the work, server serves the subresource.
+	operator, server *process.Process
 )
 
 func TestRequeueAPI(t *testing.T) {
@@ -63,18 +63,23 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() error { return cluster.End(false) })
 	k8s = cluster.Client
 	Expect(apiregistrationv1.AddToScheme(k8s.Scheme())).To(Succeed())
-	program, err = cluster.Build("manager")
+	_, err = cluster.Build("manager")
 	Expect(err).NotTo(HaveOccurred())
-	build := exec.Command("go", "build", "-trimpath", "-o", cluster.Work, "./cmd/kubectl-queuebinding")
+	build := exec.Command("go", "build", "-trimpath", "-o", cluster.Work, "./cmd/kubectl-queuebinding", "./cmd/queuebinding-apiserver")
 	build.Dir = cluster.Root
 	output, err := build.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(output))
 
 	port = freePort()
 	install(ctx, filepath.Join(cluster.Root, "config", "default"))
-	limited = serviceAccount(ctx)
-	operator = startInstalled()
-	DeferCleanup(func() { operator.Kill() })
+	for _, account := range []string{operatorAccount, serverAccount} {
+		writeKubeconfig(ctx, account)
+	}
+	operator, server = startOperator(), startServer()
+	DeferCleanup(func() {
+		operator.Kill()
+		server.Kill()
+	})
 	Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
 	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
 })
@@ -105,24 +110,36 @@ func install(ctx context.Context, dir string) {
 	Eventually(func() error { return k8s.List(ctx, &v1alpha1.QueueBindingList{}) }).Should(Succeed())
 }
 
-// serviceAccount is the path of a kubeconfig with the rights that the operator has in a cluster.
-func serviceAccount(ctx context.Context) string {
+// The ServiceAccounts of config/default.
+const (
+	operatorAccount = "queuebinding-controller-manager"
+	serverAccount   = "queuebinding-apiserver"
+)
+
+// kubeconfig returns the path of a kubeconfig with a ServiceAccount's rights.
+func kubeconfig(account string) string { return filepath.Join(cluster.Work, account+".kubeconfig") }
+
+func writeKubeconfig(ctx context.Context, account string) {
 	GinkgoHelper()
 	config, err := clientcmd.LoadFromFile(cluster.Kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
-	token := strings.TrimSpace(kubectl(ctx, "create", "token", "queuebinding-controller-manager", "-n", system))
+	token := strings.TrimSpace(kubectl(ctx, "create", "token", account, "-n", system))
 	for name := range config.AuthInfos {
 		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	}
-	path := filepath.Join(cluster.Work, "kubeconfig")
-	Expect(clientcmd.WriteToFile(*config, path)).To(Succeed())
-	return path
+	Expect(clientcmd.WriteToFile(*config, kubeconfig(account))).To(Succeed())
 }
 
-// startInstalled starts the operator as the installation does.
-func startInstalled() *process.Process {
+// startOperator starts the operator as the installation does.
+func startOperator() *process.Process {
 	GinkgoHelper()
-	return start(limited, "--namespace="+system, fmt.Sprintf("--apiserver-bind-address=127.0.0.1:%d", port))
+	return start("manager", kubeconfig(operatorAccount), "--namespace="+system)
+}
+
+// startServer starts the server of the subresource as the installation does.
+func startServer() *process.Process {
+	GinkgoHelper()
+	return start("queuebinding-apiserver", kubeconfig(serverAccount), "--namespace="+system, fmt.Sprintf("--bind-address=127.0.0.1:%d", port))
 }
 
 func freePort() int {
@@ -147,20 +164,21 @@ func available(ctx context.Context) bool {
 	return false
 }
 
-// What the operator logged is shown with what failed.
+// What was logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
-	if report.Failed() && operator != nil {
-		AddReportEntry("operator's log", logged())
+	if report.Failed() && server != nil {
+		AddReportEntry("operator's log", operator.LastLines(60))
+		AddReportEntry("server's log", logged())
 	}
 })
 
-// logged returns the end of the operator's log.
-func logged() string { return operator.LastLines(60) }
+// logged returns the end of the server's log.
+func logged() string { return server.LastLines(60) }
 
-// start starts the operator with the rights of a kubeconfig.
-func start(kubeconfig string, args ...string) *process.Process {
+// start starts a program with the rights of a kubeconfig.
+func start(program, kubeconfig string, args ...string) *process.Process {
 	GinkgoHelper()
-	started, err := cluster.StartOperator(program, cluster.DirectEndpoints("operator", "KUBECONFIG="+kubeconfig), args...)
+	started, err := cluster.StartOperator(filepath.Join(cluster.Work, program), cluster.DirectEndpoints(program, "KUBECONFIG="+kubeconfig), args...)
 	Expect(err).NotTo(HaveOccurred())
 	return started
 }

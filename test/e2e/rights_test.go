@@ -38,8 +38,8 @@ func (r request) String() string {
 // right is what a rule has to grant for it.
 func (r request) right() string { return r.verb + " " + r.resource + "." + r.group }
 
-// requests are all of the operator's, the refused ones and the others.
-func requests() (allowed, forbidden []request) {
+// requests are all of a ServiceAccount's, the refused ones and the others.
+func requests(account string) (allowed, forbidden []request) {
 	GinkgoHelper()
 	logs, err := filepath.Glob(filepath.Join(environment.Dir, "audit*.log"))
 	Expect(err).NotTo(HaveOccurred())
@@ -81,8 +81,8 @@ func requests() (allowed, forbidden []request) {
 	return allowed, forbidden
 }
 
-// rights are what the cluster grants the operator's account by rules for it.
-func rights(ctx context.Context) []string {
+// rights are what the cluster grants a ServiceAccount by rules for it.
+func rights(ctx context.Context, account string) []string {
 	GinkgoHelper()
 	isOurs := func(subject rbacv1.Subject) bool {
 		return subject.Kind == rbacv1.ServiceAccountKind && subject.Namespace == system && subject.Name == account
@@ -128,16 +128,28 @@ func rights(ctx context.Context) []string {
 }
 
 // idle are rights that this suite never uses, and why they are granted all the same.
-var idle = []string{
-	// The first reading of a watch; an API server that cannot send it in the watch is asked for it by a list.
-	"list apiservices.apiregistration.k8s.io",
-	"list configmaps.",
-	"list queuebindings.queuebinding.dev",
-	"list secrets.",
-	// An event that says who leads is counted up where the same replica leads again.
-	"patch events.",
-	// Asked about by an admission plugin that few clusters run, on behalf of whoever sets an owner.
-	"update queuebindings/finalizers.queuebinding.dev",
+var idle = map[string][]string{
+	account: {
+		// The first reading of a watch; an API server that cannot send it in the watch is asked for it by a list.
+		"list queuebindings.queuebinding.dev",
+		// An event that says who leads is counted up where the same replica leads again.
+		"patch events.",
+		// Asked about by an admission plugin that few clusters run, on behalf of whoever sets an owner.
+		"update queuebindings/finalizers.queuebinding.dev",
+	},
+	serverAccount: {
+		"list apiservices.apiregistration.k8s.io",
+		"list configmaps.",
+		"list jobs.batch",
+		"list namespaces.",
+		"list secrets.",
+		// The APIService goes with the namespace, which test/apiserver tries.
+		"delete apiservices.apiregistration.k8s.io",
+		// Of a few Jobs that are asked for by name, and that the cache does not have yet.
+		"get jobs.batch",
+		"patch events.",
+		"patch events.events.k8s.io",
+	},
 }
 
 // taken is the namespace of the test that takes a right away.
@@ -167,7 +179,7 @@ var _ = Describe("The operator's rights", func() {
 
 		w.send(ctx, "x", nil)
 		Eventually(func() []string {
-			_, forbidden := requests()
+			_, forbidden := requests(account)
 			var said []string
 			for _, r := range forbidden {
 				said = append(said, r.String())
@@ -219,33 +231,44 @@ var _ = Describe("The operator's rights", func() {
 	})
 
 	It("do not suffice for more than the work", func() {
-		as := "--as=system:serviceaccount:" + system + ":" + account
-		for _, args := range [][]string{
-			{"list", "secrets", "-A"}, {"create", "pods"}, {"delete", "namespaces"}, {"create", "queuebindings"}, {"delete", "queuebindings"},
-			{"update", "deployments", "-n", system}, {"create", "clusterrolebindings"},
-		} {
-			answer, _ := kubectlCommand(append([]string{"auth", "can-i", as}, args...)...).CombinedOutput() // no is an exit code
-			Expect(string(answer)).To(HaveSuffix("no\n"), strings.Join(args, " "))
+		tooMuch := map[string][][]string{
+			account: {
+				{"list", "secrets", "-A"}, {"create", "pods"}, {"delete", "namespaces"}, {"create", "queuebindings"}, {"delete", "queuebindings"},
+				{"update", "deployments", "-n", system}, {"create", "clusterrolebindings"}, {"get", "apiservices"},
+			},
+			serverAccount: {
+				{"get", "secrets"}, {"get", "secrets/queuebinding-lineage", "-n", system}, {"create", "jobs"}, {"delete", "jobs"}, {"patch", "jobs"},
+				{"create", "queuebindings"}, {"delete", "apiservices/v1.apps"}, {"get", "pods"}, {"create", "tokenreviews"},
+			},
+		}
+		for name, requests := range tooMuch {
+			for _, args := range requests {
+				answer, _ := kubectlCommand(append([]string{"auth", "can-i", "--as=system:serviceaccount:" + system + ":" + name}, args...)...).CombinedOutput() // no is an exit code
+				Expect(string(answer)).To(HaveSuffix("no\n"), name+": "+strings.Join(args, " "))
+			}
 		}
 	})
 })
 
-var unused []string
+// unused are the rights that a ServiceAccount did not use.
+var unused = map[string][]string{}
 
 // Whatever the specs did, they did it through the operator in the cluster.
 var _ = AfterSuite(func(ctx SpecContext) {
 	if k8s == nil {
 		return // it did not get as far
 	}
-	allowed, forbidden := requests()
-	forbidden = slices.DeleteFunc(forbidden, func(r request) bool {
-		return taken != "" && r.namespace == taken && strings.HasPrefix(r.resource, "secrets")
-	})
-	Expect(forbidden).To(BeEmpty(), "the operator asked for what its manifests do not allow")
-	Expect(allowed).NotTo(BeEmpty(), "the audit log does not know the operator")
-	unused = rights(ctx)
-	for _, r := range allowed {
-		unused = slices.DeleteFunc(unused, func(right string) bool { return right == r.right() })
+	for name := range idle {
+		allowed, forbidden := requests(name)
+		forbidden = slices.DeleteFunc(forbidden, func(r request) bool {
+			return taken != "" && r.namespace == taken && strings.HasPrefix(r.resource, "secrets")
+		})
+		Expect(forbidden).To(BeEmpty(), name+" asked for what its manifests do not allow")
+		Expect(allowed).NotTo(BeEmpty(), "the audit log does not know "+name)
+		unused[name] = rights(ctx, name)
+		for _, r := range allowed {
+			unused[name] = slices.DeleteFunc(unused[name], func(right string) bool { return right == r.right() })
+		}
 	}
 })
 
@@ -253,7 +276,9 @@ var _ = AfterSuite(func(ctx SpecContext) {
 var _ = ReportAfterSuite("Every right was used", func(report types.Report) {
 	ran := func(spec types.SpecReport) bool { return spec.State.Is(types.SpecStatePassed) }
 	if !slices.ContainsFunc(report.SpecReports, func(spec types.SpecReport) bool { return !ran(spec) }) {
-		Expect(unused).To(ConsistOf(idle))
+		for name, want := range idle {
+			Expect(unused[name]).To(ConsistOf(want), name)
+		}
 	}
 })
 

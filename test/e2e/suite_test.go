@@ -24,11 +24,12 @@ import (
 	"github.com/queuebinding/queuebinding/test/testenv"
 )
 
-// Where config/default puts the operator.
+// Where config/default puts the operator, and the server of the requeue subresource.
 const (
-	system     = "queuebinding-system"
-	account    = "queuebinding-controller-manager"
-	deployment = "queuebinding-controller-manager"
+	system        = "queuebinding-system"
+	account       = "queuebinding-controller-manager"
+	serverAccount = "queuebinding-apiserver"
+	deployment    = "queuebinding-controller-manager"
 )
 
 var (
@@ -72,7 +73,7 @@ var _ = BeforeSuite(func() {
 // What the operator logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if report.Failed() && pods != nil {
-		output, _ := kubectlCommand("logs", "-n", system, "-l", "control-plane=controller-manager", "--tail=60", "--prefix").CombinedOutput()
+		output, _ := kubectlCommand("logs", "-n", system, "-l", "control-plane", "--tail=60", "--prefix").CombinedOutput()
 		AddReportEntry("operators' logs", string(output))
 		output, _ = kubectlCommand("get", "pods,jobs", "-A").CombinedOutput()
 		AddReportEntry("cluster", string(output))

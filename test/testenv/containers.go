@@ -32,14 +32,14 @@ func NeedContainers() error {
 	return nil
 }
 
-// DeployOperator builds the operator and installs it in the cluster as users do, two replicas with config/default's own
-// manifests. It needs all parts and a real node.
+// DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
+// config/default's own manifests. It needs all parts and a real node.
 func (e *Environment) DeployOperator() error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	archive, err := e.pack("queuebinding:dev", root, "./cmd")
+	archive, err := e.pack("queuebinding:dev", root, program{"manager", "./cmd"}, program{"queuebinding-apiserver", "./cmd/queuebinding-apiserver"})
 	if err != nil {
 		return err
 	}
@@ -53,25 +53,36 @@ func (e *Environment) LoadNeighbour(neighbour, target, image string) error {
 	if err != nil {
 		return err
 	}
-	archive, err := e.pack(image, filepath.Join(root, "hack", "devenv", neighbour), target)
+	archive, err := e.pack(image, filepath.Join(root, "hack", "devenv", neighbour), program{"manager", target})
 	if err != nil {
 		return err
 	}
 	return runAll(exec.Command(e.supervisor.Path, "load", "--dir="+e.Dir, archive))
 }
 
-// pack builds a static program of the module in a directory and packs it into an image, as /manager. It returns the archive's
-// path.
-func (e *Environment) pack(image, module, target string) (archive string, err error) {
+// program is one to pack: its name, and its main package.
+type program struct{ name, target string }
+
+// pack builds static programs of the module in a directory and packs them into an image, where they stand in the root; the first is
+// the entrypoint. It returns the archive's path.
+func (e *Environment) pack(image, module string, programs ...program) (archive string, err error) {
 	dir, err := os.MkdirTemp(e.root, "image-")
 	if err != nil {
 		return "", fmt.Errorf("packing %s: %w", image, err)
 	}
-	program, archive := filepath.Join(dir, "manager"), filepath.Join(dir, "image.tar")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, target)
-	build.Dir = module
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	return archive, runAll(build, exec.Command(e.supervisor.Path, "pack", "--name="+image, "--program="+program, "--out="+archive))
+	archive = filepath.Join(dir, "image.tar")
+	packed := exec.Command(e.supervisor.Path, "pack", "--name="+image, "--out="+archive)
+	for _, p := range programs {
+		path := filepath.Join(dir, p.name)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, p.target)
+		build.Dir = module
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+		if err := runAll(build); err != nil {
+			return "", err
+		}
+		packed.Args = append(packed.Args, "--program="+path)
+	}
+	return archive, runAll(packed)
 }
 
 func runAll(commands ...*exec.Cmd) error {

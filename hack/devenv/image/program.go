@@ -12,24 +12,19 @@ import (
 // nonRoot is the user of the operator's Dockerfile.
 const nonRoot = "65532:65532"
 
-// Program is an image with one static program, which runs without root. What the Dockerfile builds differs in its base:
+// Programs is an image with static programs, which run without root; the first is the entrypoint. What the Dockerfile builds differs in its base:
 // this one has no certificates of the world's authorities, and so reaches no service by HTTPS but those whose
 // certificates it is given.
-func Program(imageName, path string) (Image, error) {
+func Programs(imageName string, paths ...string) (Image, error) {
 	full, err := FullName(imageName)
 	if err != nil {
 		return Image{}, err
 	}
-	inside := "/" + filepath.Base(path)
-	return Image{
-		Names: []string{full},
-		Files: []File{
-			{Path: inside, Mode: 0o755, Source: path},
-			{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
-		},
-		Entrypoint: []string{inside},
-		User:       nonRoot,
-	}, nil
+	files := []File{{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777}}
+	for _, path := range paths {
+		files = append(files, File{Path: "/" + filepath.Base(path), Mode: 0o755, Source: path})
+	}
+	return Image{Names: []string{full}, Files: files, Entrypoint: []string{"/" + filepath.Base(paths[0])}, User: nonRoot}, nil
 }
 
 // FullName is the name of an image as the kubelet asks the container runtime for it: with the registry that a short one

@@ -17,9 +17,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
@@ -70,9 +68,12 @@ func (o *Opener) Open(ctx context.Context, address queue.Address) (queue.Queue, 
 	if err != nil {
 		return nil, err
 	}
+	if address.Credentials.RoleARN != "" {
+		return o.openAs(key, address)
+	}
 	if address.Credentials != (queue.Credentials{}) {
 		// Not kept for others: identities come and go, and connections are shared anyway.
-		return &sqsQueue{client: o.newClient(key, o.identity(key, address.Credentials)), url: address.URL}, nil
+		return &sqsQueue{client: o.newClient(key, staticCredentials(address.Credentials)), url: address.URL}, nil
 	}
 	client, ok := o.clients[key]
 	if !ok {
@@ -120,16 +121,8 @@ func (o *Opener) newClient(key clientKey, identity aws.CredentialsProvider) *sqs
 	})
 }
 
-// identity is a binding's own.
-func (o *Opener) identity(key clientKey, c queue.Credentials) aws.CredentialsProvider {
-	if c.RoleARN == "" {
-		return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
-	}
-	client := sts.NewFromConfig(o.base, func(options *sts.Options) { options.Region = key.region })
-	return aws.NewCredentialsCache(marked{stscreds.NewAssumeRoleProvider(client, c.RoleARN, func(options *stscreds.AssumeRoleOptions) {
-		options.ExternalID = aws.String(c.ExternalID)
-		options.RoleSessionName = "queuebinding"
-	}), "role " + c.RoleARN})
+func staticCredentials(c queue.Credentials) aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
 }
 
 // awsHost finds the region in the hosts that AWS gives to queues: sqs.<region>.amazonaws.com, its dual-stack and FIPS

@@ -22,6 +22,8 @@ const answerTimeout = 15 * time.Second
 type sqsQueue struct {
 	client *sqs.Client
 	url    string
+	// redriveAs, where the client's session is narrowed to the queue, returns one that may also move the messages of a dead-letter queue.
+	redriveAs func(deadLetterARN string) (*sqs.Client, error)
 
 	mu            sync.Mutex
 	deadLetterARN string // of deadLetterURL

@@ -44,21 +44,27 @@ func (q *sqsQueue) Redrive(ctx context.Context) error {
 	if err != nil {
 		return classify(err, queue.InvalidQueue)
 	}
-	sources, err := q.client.ListDeadLetterSourceQueues(ctx, &sqs.ListDeadLetterSourceQueuesInput{QueueUrl: &deadLetterURL})
+	client := q.client
+	if q.redriveAs != nil {
+		if client, err = q.redriveAs(deadLetterARN); err != nil {
+			return err
+		}
+	}
+	sources, err := client.ListDeadLetterSourceQueues(ctx, &sqs.ListDeadLetterSourceQueuesInput{QueueUrl: &deadLetterURL})
 	if err != nil {
 		return classify(err, queue.InvalidQueue)
 	}
 	if n := len(sources.QueueUrls); n > 1 {
 		return queue.Errorf(queue.DeadLetterQueueShared, "%s is the dead-letter queue of %d queues, and moving its messages would move those of all: redrive it in SQS, or give the queue one of its own", deadLetterARN, n)
 	}
-	if running, err := q.taskRuns(ctx, deadLetterARN); running || err != nil {
+	if running, err := taskRuns(ctx, client, deadLetterARN); running || err != nil {
 		return err
 	}
 	// Without a destination each message goes to the queue that it came from, which is this one.
-	_, err = q.client.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: &deadLetterARN})
+	_, err = client.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: &deadLetterARN})
 	if _, refused := errors.AsType[smithy.APIError](err); refused {
 		// Somebody else may have started one just now: SQS has one at a time.
-		if running, listErr := q.taskRuns(ctx, deadLetterARN); running && listErr == nil {
+		if running, listErr := taskRuns(ctx, client, deadLetterARN); running && listErr == nil {
 			return nil
 		}
 	}
@@ -69,8 +75,8 @@ func (q *sqsQueue) Redrive(ctx context.Context) error {
 }
 
 // taskRuns reports whether messages are being moved out of a dead-letter queue.
-func (q *sqsQueue) taskRuns(ctx context.Context, deadLetterARN string) (bool, error) {
-	tasks, err := q.client.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: &deadLetterARN})
+func taskRuns(ctx context.Context, client *sqs.Client, deadLetterARN string) (bool, error) {
+	tasks, err := client.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: &deadLetterARN})
 	if err != nil {
 		return false, classify(err, queue.InvalidQueue)
 	}

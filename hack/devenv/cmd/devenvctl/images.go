@@ -8,23 +8,24 @@ import (
 )
 
 func packCommand() *cobra.Command {
-	var name, program, out string
+	var name, out string
+	var programs []string
 	cmd := &cobra.Command{
 		Use:   "pack",
-		Short: "Pack a static program into an image, as an OCI archive, without a container engine",
+		Short: "Pack static programs into an image, as an OCI archive, without a container engine",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			packed, err := image.Program(name, program)
+			packed, err := image.Programs(name, programs...)
 			if err != nil {
 				return err
 			}
 			return image.WriteArchive(out, packed)
 		},
 	}
-	for flag, into := range map[string]*string{"name": &name, "program": &program, "out": &out} {
-		cmd.Flags().StringVar(into, flag, "", map[string]string{
-			"name": "name of the image", "program": "path of the program, which is the entrypoint", "out": "path of the archive",
-		}[flag])
+	cmd.Flags().StringVar(&name, "name", "", "name of the image")
+	cmd.Flags().StringSliceVar(&programs, "program", nil, "path of a program; of several, the first is the entrypoint")
+	cmd.Flags().StringVar(&out, "out", "", "path of the archive")
+	for _, flag := range []string{"name", "program", "out"} {
 		if err := cmd.MarkFlagRequired(flag); err != nil {
 			panic(err) // the flag was added above
 		}

@@ -1,0 +1,128 @@
+// Package manager makes the controller-runtime managers of this project's processes: what they have in common of flags, caches and
+// servers. It knows nothing of what they manage.
+package manager
+
+import (
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/job"
+)
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+// Flags are the flags that all processes have.
+type Flags struct {
+	// Namespace is the process's own: it holds its Lease and its Secrets.
+	Namespace string
+
+	metricsAddress string
+	metricsSecure  bool
+	probeAddress   string
+	leaderElect    bool
+	logging        zap.Options
+}
+
+// Bind adds the flags to a set.
+func (f *Flags) Bind(set *flag.FlagSet) {
+	set.StringVar(&f.metricsAddress, "metrics-bind-address", "0", "Address that metrics are served at, such as :8443. 0 turns them off.")
+	set.BoolVar(&f.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
+	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
+	set.BoolVar(&f.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
+	set.StringVar(&f.Namespace, "namespace", ownNamespace(), "The process's own namespace, which holds its Lease and its Secrets.")
+	f.logging.BindFlags(set)
+}
+
+// SetLogger has the flags decide what is logged, by our code and by libraries.
+func (f *Flags) SetLogger() {
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.logging)))
+	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
+}
+
+// New makes a manager whose cache holds the Jobs of bindings, trimmed. change may change its options.
+func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager, error) {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
+	config.QPS = -1
+	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
+	config.DisableCompression = true
+	// Webhooks and policies may warn of an object with words that quote it, and what is created holds messages: such a warning must
+	// not be logged.
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selector of Jobs: %w", err)
+	}
+	options := ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress, SecureServing: f.metricsSecure},
+		HealthProbeBindAddress:        f.probeAddress,
+		LeaderElection:                f.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       f.Namespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends with the manager, so that nobody works on without the Lease
+		Cache: cache.Options{
+			ByObject: map[client.Object]cache.ByObject{
+				&batchv1.Job{}: {Label: labels.NewSelector().Add(*owned), Transform: job.Trim},
+			},
+			DefaultTransform: cache.TransformStripManagedFields(),
+		},
+	}
+	if f.metricsSecure {
+		options.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	if change != nil {
+		change(&options)
+	}
+	mgr, err := ctrl.NewManager(config, options)
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("set up /healthz: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("set up /readyz: %w", err)
+	}
+	return mgr, nil
+}
+
+// ownNamespace is the namespace of the Pod, or "default" outside a cluster.
+func ownNamespace() string {
+	name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return metav1.NamespaceDefault
+	}
+	return strings.TrimSpace(string(name))
+}
