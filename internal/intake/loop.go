@@ -217,8 +217,8 @@ func (l *Loop) sample() ([]client.Object, error) {
 func (l *Loop) run() {
 	defer l.deps.Ledgers.Detach(l.uid)
 	defer l.release()
-	l.deps.Memory.join(l)
-	defer l.deps.Memory.leave(l)
+	l.deps.Memory.join(l.creator)
+	defer l.deps.Memory.leave(l.creator)
 
 	l.stats.start()
 	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility))

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -37,8 +38,8 @@ type Memory struct {
 	mu sync.Mutex
 	// waiting are the receives that wait for room.
 	waiting atomic.Int32
-	// loops are asked to give back what they can do without while there are any.
-	loops map[*Loop]struct{}
+	// creators are asked to give back what they can do without while there are any.
+	creators map[*creator.Creator]struct{}
 }
 
 // NewMemory makes a Memory that nothing is in.
@@ -47,7 +48,7 @@ func NewMemory() *Memory { return newMemory(mostHeld, mostEvaluated) }
 func newMemory(mostHeld, mostEvaluated int64) *Memory {
 	return &Memory{
 		held: semaphore.NewWeighted(mostHeld), evaluated: semaphore.NewWeighted(mostEvaluated),
-		mostHeld: mostHeld, mostEvaluated: mostEvaluated, loops: map[*Loop]struct{}{},
+		mostHeld: mostHeld, mostEvaluated: mostEvaluated, creators: map[*creator.Creator]struct{}{},
 	}
 }
 
@@ -57,16 +58,16 @@ func (m *Memory) mostHeldByOne() int64 { return m.mostHeld / 4 }
 // mostOfAnswer is what is taken for the largest answer: with more, one binding that keeps something would be in its way for ever.
 func (m *Memory) mostOfAnswer() int64 { return m.mostHeld / 4 * 3 }
 
-func (m *Memory) join(l *Loop) {
+func (m *Memory) join(c *creator.Creator) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.loops[l] = struct{}{}
+	m.creators[c] = struct{}{}
 }
 
-func (m *Memory) leave(l *Loop) {
+func (m *Memory) leave(c *creator.Creator) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.loops, l)
+	delete(m.creators, c)
 }
 
 // isShort reports whether a receive waits for room.
@@ -80,8 +81,8 @@ func (m *Memory) hold(ctx context.Context, bytes int64) error {
 	m.waiting.Add(1)
 	defer m.waiting.Add(-1)
 	m.mu.Lock()
-	for l := range m.loops {
-		l.creator.Reconsider()
+	for c := range m.creators {
+		c.Reconsider()
 	}
 	m.mu.Unlock()
 	return m.held.Acquire(ctx, bytes)
