@@ -78,6 +78,8 @@ func (c *cloud) answer(w http.ResponseWriter, r *http.Request) {
 			"RedrivePolicy": %q}}`, `{"deadLetterTargetArn": "`+deadLetterARN+`", "maxReceiveCount": 3}`)
 	case "GetQueueUrl":
 		fmt.Fprintf(w, `{"QueueUrl": %q}`, deadLetterURL)
+	case "SendMessageBatch":
+		fmt.Fprint(w, `{"Successful": [{"Id": "0", "MessageId": "1", "MD5OfMessageBody": "92eb5ffee6ae2fec3ad71c777531578f"}]}`) // of b
 	case "ListDeadLetterSourceQueues":
 		fmt.Fprintf(w, `{"queueUrls": [%q]}`, cloudURL)
 	default:
