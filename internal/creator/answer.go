@@ -41,6 +41,10 @@ func (e *BlockedError) Unwrap() error { return e.Err }
 // mayBeTheMessages reports whether the message may be at fault after all: a webhook may fail or hang for one object, its patch may
 // not apply to one, and one Secret may wait for its deletion. A quota, a missing right, or no connection are no message's.
 func (e *BlockedError) mayBeTheMessages() bool {
+	if status, ok := errors.AsType[*apierrors.StatusError](e.Err); ok &&
+		strings.HasPrefix(strings.TrimPrefix(status.ErrStatus.Message, internalError), "etcdserver: ") {
+		return false // the storage is at fault, which a dry run does not write to
+	}
 	return apierrors.IsInternalError(e.Err) || errors.Is(e.Err, errUncollected) || isUnanswered(e.Err)
 }
 
@@ -168,4 +172,23 @@ func rejected(reason string, err error) *job.RejectionError {
 
 func nameTaken(format, name string) *job.RejectionError {
 	return &job.RejectionError{Reason: v1alpha1.RejectedNameTaken, Message: fmt.Sprintf(format, name)}
+}
+
+// wasNotDone reports whether an answer leaves no doubt that nothing was created, now or later.
+func wasNotDone(err error) bool {
+	if errors.Is(err, errGateClosed) {
+		return true
+	}
+	if _, ok := errors.AsType[*job.RejectionError](err); ok {
+		return true
+	}
+	blocked, ok := errors.AsType[*BlockedError](err)
+	if !ok {
+		return false
+	}
+	switch blocked.Reason {
+	case v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonForbidden, v1alpha1.ReasonNamespaceTerminating, v1alpha1.ReasonWebhookUnavailable:
+		return true
+	}
+	return apierrors.IsTooManyRequests(err)
 }

@@ -96,3 +96,17 @@ func TestClassify(t *testing.T) {
 		})
 	}
 }
+
+// A dry run writes nothing, so that it passes while the storage fails: what fails there is no message's.
+func TestTheStorageIsNoMessagesFault(t *testing.T) {
+	for text, want := range map[string]bool{
+		"etcdserver: mvcc: database space exceeded": false,
+		"etcdserver: request timed out":             false,
+		"replace operation does not apply":          true,
+	} {
+		blocked, ok := errors.AsType[*BlockedError](classify(apierrors.NewInternalError(errors.New(text))))
+		if !ok || blocked.mayBeTheMessages() != want {
+			t.Errorf("%s: blocked %t, may be the message's %t, want %t", text, ok, ok && blocked.mayBeTheMessages(), want)
+		}
+	}
+}

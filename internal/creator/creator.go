@@ -37,8 +37,8 @@ type Options struct {
 	UID     types.UID
 	// Wanted reports whether Jobs may still be created for messages that were received.
 	Wanted func() bool
-	// Crowded reports whether messages that wait for the API server are to go back but for one, which tries for all.
-	Crowded func() bool
+	// Crowded reports whether messages that wait for the API server are to go back: the first, which tries for all, or the others.
+	Crowded func(first bool) bool
 	// Created, where it is set, is called for each Job that was created.
 	Created func()
 	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
@@ -104,6 +104,8 @@ type delivery struct {
 	probe bool
 	// unanswered reports whether the last attempt was not answered in time, so that the Job may still be made.
 	unanswered bool
+	// mayExist reports whether the Job may exist by the answers to all attempts.
+	mayExist bool
 	// refusals is how often the API server failed at this one, overtaken how often another was created in between, and creates how
 	// many had been at the last refusal.
 	refusals, overtaken int
@@ -131,9 +133,9 @@ func (c *Creator) Adopt(existing job.Record, message *queue.Message) (job.Record
 // ErrGone with the record of a Job that was there and is gone, a *job.RejectionError where this Job will never be accepted.
 // A record that bears an earlier or later receipt than the message's has another receive of it.
 func (c *Creator) deliver(d *delivery) (job.Record, error) {
-	for attempted := false; ; attempted = true {
+	for {
 		if !c.enter(d) {
-			c.settle(d, attempted, job.Record{}, ErrNotWanted)
+			c.settle(d, job.Record{}, ErrNotWanted)
 			return job.Record{}, ErrNotWanted
 		}
 		record, err := c.attempt(d)
@@ -152,7 +154,7 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 		if apierrors.IsNotFound(err) {
 			continue // the Job existed a moment ago, and does not any more
 		}
-		c.settle(d, true, record, err)
+		c.settle(d, record, err)
 		return record, err
 	}
 }
@@ -162,7 +164,7 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 func (c *Creator) enter(d *delivery) bool {
 	probe, entered := c.gate.enter(c.stopped)
 	d.probe = probe
-	if !entered && c.gate.isClosed() || d.rendered != nil && !c.wanted() {
+	if !entered || d.rendered != nil && !c.wanted() {
 		if entered {
 			c.gate.abandon()
 		}
@@ -172,13 +174,13 @@ func (c *Creator) enter(d *delivery) bool {
 }
 
 // settle sees to the slot of a Job that was to be created. Where the Job may exist, it stays reserved until that is known.
-func (c *Creator) settle(d *delivery, attempted bool, record job.Record, err error) {
+func (c *Creator) settle(d *delivery, record job.Record, err error) {
 	_, rejected := errors.AsType[*job.RejectionError](err)
 	switch {
 	case d.rendered == nil:
 	case err == nil && record.IsFailedAttempt():
 		c.ledger.Reopen(d.name)
-	case rejected && !d.unanswered || !attempted:
+	case rejected && !d.unanswered, errors.Is(err, ErrNotWanted) && !d.mayExist:
 		c.ledger.Cancel(d.name)
 	default:
 		c.ledger.Finish(d.name)
@@ -206,7 +208,9 @@ func (c *Creator) create(d *delivery) (job.Record, error) {
 	err := c.secrets.store(d.secrets, d.name, d.probe)
 	if err == nil {
 		created := d.rendered.DeepCopy()
-		if err = c.requests.create(created, d.probe); err == nil {
+		err = c.requests.create(created, d.probe)
+		d.mayExist = d.mayExist || !wasNotDone(err)
+		if err == nil {
 			c.creates.Add(1)
 			c.log.V(1).Info("Created a Job", "messageID", d.message.ID, "job", created.Name)
 			if c.created != nil {

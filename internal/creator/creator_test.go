@@ -58,7 +58,7 @@ func TestADeniedPatchIsNoConflict(t *testing.T) {
 		defer cancel()
 		creator := New(ctx, ctx, Options{
 			Client: api, Reader: api, Clock: clock.RealClock{}, Log: logr.Discard(), Limiter: NewLimiter(1), Ledger: ledger.NewSet(clock.RealClock{}).Of("b"),
-			Binding: types.NamespacedName{Namespace: "n", Name: "b"}, UID: "b", Blocked: func(string, string) {},
+			Binding: types.NamespacedName{Namespace: "n", Name: "b"}, UID: "b", Blocked: func(string, string) {}, Crowded: roomy,
 		})
 		record := job.Observe(existing)
 		record.Lineage = lineage

@@ -18,8 +18,8 @@ type gate struct {
 	clock clock.Clock
 	// changed is called when the gate closes, opens or has a new reason.
 	changed func(reason, message string)
-	// crowded reports whether all but the first are to leave.
-	crowded func() bool
+	// crowded reports whether those who wait are to leave, the first or the others.
+	crowded func(first bool) bool
 
 	mu      sync.Mutex
 	closed  bool
@@ -35,7 +35,7 @@ type gate struct {
 	moved chan struct{}
 }
 
-func newGate(c clock.Clock, changed func(reason, message string), crowded func() bool) *gate {
+func newGate(c clock.Clock, changed func(reason, message string), crowded func(first bool) bool) *gate {
 	return &gate{clock: c, changed: changed, crowded: crowded, backoff: timer.Backoff(), moved: make(chan struct{})}
 }
 
@@ -59,13 +59,14 @@ func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 	ticket := g.queue()
 	defer g.leave(ticket)
 	for {
-		if ctx.Err() != nil {
-			return false, false
-		}
 		g.mu.Lock()
 		if !g.closed {
 			g.mu.Unlock()
 			return false, true
+		}
+		if ctx.Err() != nil {
+			g.mu.Unlock()
+			return false, false
 		}
 		delay := g.until.Sub(g.clock.Now())
 		if delay <= 0 && !g.probing && g.waiting[0] == ticket {
@@ -73,8 +74,16 @@ func (g *gate) enter(ctx context.Context) (probe, entered bool) {
 			g.mu.Unlock()
 			return true, true
 		}
-		if g.waiting[0] != ticket && g.crowded() {
+		if first := g.waiting[0] == ticket; g.crowded(first) {
+			// Where nobody is left to try, what is received next does, in its turn for room.
+			opens := first && len(g.waiting) == 1 && !g.probing
+			if opens {
+				g.closed = false
+			}
 			g.mu.Unlock()
+			if opens {
+				g.changed("", "")
+			}
 			return false, false
 		}
 		moved := g.moved

@@ -12,7 +12,7 @@ import (
 )
 
 // roomy is a gate's place with room for all who wait.
-func roomy() bool { return false }
+func roomy(bool) bool { return false }
 
 func TestWhileTheGateIsClosedOneTriesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,7 +129,10 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	options := creator.Options{
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
-		Crowded: deps.Memory.isShort,
+		// What takes little stays, unless a receive has starved: it would free nothing that matters.
+		Crowded: func(first bool) bool {
+			return deps.Memory.isStarved() || !first && deps.Memory.isShort() && l.holding.bytes.Load() > littleHeld
+		},
 		Created: func() { deps.Metrics.Created(l.key) },
 		Sample:  l.sample,
 		Blocked: func(reason, message string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -25,6 +26,11 @@ const (
 	bytesPerJob, bytesPerContainer = 16 << 10, 2 << 10
 	// bytesPerVariable is what a variable takes in each container.
 	bytesPerVariable = 80
+	// patience is how long a receive waits for room before also the first of those that wait at a closed gate goes back, and what takes
+	// little.
+	patience = time.Minute
+	// littleHeld is what a binding may hold while others wait for room.
+	littleHeld = 1 << 20
 	// copiesOfAnswer is how often the text of an answer of SQS is in memory while it is read, the garbage of that included.
 	copiesOfAnswer = 6
 )
@@ -36,8 +42,8 @@ type Memory struct {
 	mostHeld, mostEvaluated int64
 
 	mu sync.Mutex
-	// waiting are the receives that wait for room.
-	waiting atomic.Int32
+	// waiting are the receives that wait for room, starved those that have waited for long.
+	waiting, starved atomic.Int32
 	// creators are asked to give back what they can do without while there are any.
 	creators map[*creator.Creator]struct{}
 }
@@ -70,22 +76,38 @@ func (m *Memory) leave(c *creator.Creator) {
 	delete(m.creators, c)
 }
 
-// isShort reports whether a receive waits for room.
-func (m *Memory) isShort() bool { return m.waiting.Load() > 0 }
+// isShort reports whether a receive waits for room, isStarved whether one has waited for long.
+func (m *Memory) isShort() bool   { return m.waiting.Load() > 0 }
+func (m *Memory) isStarved() bool { return m.starved.Load() > 0 }
 
-// hold waits for room for what is received. What waits behind a closed gate makes room for it.
+// hold waits for room for what is received. What waits behind a closed gate makes room for it: at first all but the first in line of
+// each binding, and after a while that one too, or bindings that can make no Jobs would keep all others from receiving.
 func (m *Memory) hold(ctx context.Context, bytes int64) error {
 	if m.held.TryAcquire(bytes) {
 		return nil
 	}
 	m.waiting.Add(1)
 	defer m.waiting.Add(-1)
+	late := time.AfterFunc(patience, func() {
+		m.starved.Add(1)
+		m.reconsider()
+	})
+	defer func() {
+		if !late.Stop() {
+			m.starved.Add(-1)
+		}
+	}()
+	m.reconsider()
+	return m.held.Acquire(ctx, bytes)
+}
+
+// reconsider has what waits at closed gates look whether it is to make room.
+func (m *Memory) reconsider() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for c := range m.creators {
 		c.Reconsider()
 	}
-	m.mu.Unlock()
-	return m.held.Acquire(ctx, bytes)
 }
 
 // evaluate waits for room for an evaluation; release gives it back.
