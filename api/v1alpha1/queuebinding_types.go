@@ -159,8 +159,9 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.roleARN) != has(self.secretRef)",message="exactly one of roleARN and secretRef is needed"
 type Credentials struct {
-	// roleARN is an IAM role that the operator assumes, with the external ID queuebinding:<namespace>/<name>: let the
-	// role's trust policy ask for it, so that no other binding can use the role.
+	// roleARN is an IAM role that the operator assumes, with the external ID queuebinding:<namespace>/<name>, or
+	// queuebinding:<cluster>:<namespace>/<name> where the operator has a --cluster-name: let the role's trust policy ask for it, so that no
+	// other binding can use the role, and allow sts:SetSourceIdentity.
 	// +kubebuilder:validation:Pattern=`^arn:[a-z0-9-]+:iam::[0-9]{12}:role/.+$`
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional

@@ -5,8 +5,8 @@ import "time"
 // The bounds of a request, and of all together. The flow control of the API server in front shares these out among callers;
 // what is beyond them is told to come again in a second.
 const (
-	// requestTimeout bounds a request, with the review of its caller. The operator ends within 45 s and waits for those under
-	// way.
+	// requestTimeout bounds a request, with the review of its caller. The process waits for those under way when it
+	// ends.
 	requestTimeout = 30 * time.Second
 	// maxRequestBodyBytes bounds a body: a thousand names of the greatest length are half of this.
 	maxRequestBodyBytes = 512 << 10

@@ -112,11 +112,11 @@ func (c *credentials) fromPodIdentity(identity *podIdentity) {
 	switch {
 	case roleARN.MatchString(identity.RoleARN) && len(identity.RoleARN) <= 2048:
 		c.binding.Spec.Queue.Credentials = &v1alpha1.Credentials{RoleARN: identity.RoleARN}
-		c.said.need(c.field, "the role's trust policy has to let the operator's identity assume it, with the external ID %s", external)
+		c.said.need(c.field, "the role's trust policy has to let the operator's identity assume it, with the external ID %s, and set a source identity", external)
 	case identity.RoleARN != "":
 		c.said.need(c.field, "%q is no role: set spec.queue.credentials.roleARN", identity.RoleARN)
 	case identity.IdentityOwner == "workload", identity.Provider == "aws-eks":
-		c.said.need(c.field, "KEDA takes the role of the ScaledJob's service account: set spec.queue.credentials.roleARN to it, and have its trust policy let the operator's identity assume it, with the external ID %s", external)
+		c.said.need(c.field, "KEDA takes the role of the ScaledJob's service account: set spec.queue.credentials.roleARN to it, and have its trust policy let the operator's identity assume it, with the external ID %s, and set a source identity", external)
 	default:
 		c.operators()
 	}
