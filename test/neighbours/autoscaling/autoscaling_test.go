@@ -113,7 +113,7 @@ func freeAddress(t *testing.T) string {
 // documented is the autoscaler of docs/autoscaling.md, in a hurry.
 func documented(t *testing.T) *autoscalingv2.HorizontalPodAutoscaler {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "autoscaling.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "autoscaling.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
