@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,6 +40,8 @@ const (
 	workers = 8
 	// statusInterval is the least time between two writes of a binding's status.
 	statusInterval = time.Second
+	// statusAgain is when a status is written again that the cache was behind for, or that the binding changed under.
+	statusAgain = 100 * time.Millisecond
 	// tryAgain is when a template that was not accepted, or a queue that could not be opened, is tried again: what they
 	// depend on can change without the binding.
 	tryAgain = 30 * time.Second
@@ -211,8 +214,16 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	}
 	before := binding.DeepCopy()
 	binding.Status = status
-	// Nobody else writes the status, so that no lock is needed and changes of the spec do not get in the way.
-	if err := r.Client.Status().Patch(ctx, binding, client.MergeFrom(before)); err != nil {
+	// A patch says what differs from the cache. Where that is behind, what was written last and is to go again would stay: so it has to
+	// be what the API server has.
+	err := r.Client.Status().Patch(ctx, binding, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.written, key)
+		return statusAgain, nil
+	}
+	if err != nil {
 		return 0, client.IgnoreNotFound(fmt.Errorf("write the status: %w", err))
 	}
 	return 0, nil
