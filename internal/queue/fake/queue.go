@@ -44,10 +44,12 @@ type Counts struct {
 	Sends []int
 }
 
-// Put puts messages on the queue, with the IDs "message-<body>".
+// Put puts messages on the queue at once, with the IDs "message-<body>".
 func (q *Queue) Put(bodies ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, body := range bodies {
-		q.PutMessage(queue.Message{ID: "message-" + body, Body: body})
+		q.messages = append(q.messages, &Message{Message: queue.Message{ID: "message-" + body, Body: body}})
 	}
 }
 
