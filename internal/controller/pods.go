@@ -111,8 +111,8 @@ func (p *podsReader) starting(ctx context.Context, binding *v1alpha1.QueueBindin
 }
 
 func (p *podsReader) look(ctx context.Context, binding *v1alpha1.QueueBinding, now time.Time, oldest func() (record, bool)) podsLook {
-	first, any := oldest()
-	if !any {
+	first, found := oldest()
+	if !found {
 		return podsLook{condition: podsStart(), next: now.Add(podsInterval)}
 	}
 	if due := first.Created.Add(podsPatience); now.Before(due) {
@@ -169,11 +169,11 @@ func podsStart() metav1.Condition {
 }
 
 // oldestPending returns the Job that has been without a ready Pod for longest.
-func oldestPending(jobs *job.History) (oldest record, any bool) {
+func oldestPending(jobs *job.History) (oldest record, found bool) {
 	for r := range jobs.All() {
-		if r.Pending && (!any || r.Created.Before(oldest.Created)) {
-			oldest, any = r, true
+		if r.Pending && (!found || r.Created.Before(oldest.Created)) {
+			oldest, found = r, true
 		}
 	}
-	return oldest, any
+	return oldest, found
 }

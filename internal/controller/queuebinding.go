@@ -146,9 +146,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		after = sooner(after, gatherFor)
 	}
 
-	starting, lookAgain := r.pods.starting(ctx, binding, found.pending, func() (oldest record, any bool) {
-		jobsOf.View(func(jobs *job.History) { oldest, any = oldestPending(jobs) })
-		return oldest, any
+	starting, lookAgain := r.pods.starting(ctx, binding, found.pending, func() (oldest record, exists bool) {
+		jobsOf.View(func(jobs *job.History) { oldest, exists = oldestPending(jobs) })
+		return oldest, exists
 	})
 	after = sooner(after, lookAgain)
 	// Pods are read for a status that is written only, or a storm of failures would be one of reads.
