@@ -52,13 +52,6 @@ const (
 	maxDeletes      = 100
 )
 
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/status,verbs=patch
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/finalizers,verbs=update
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Reconciler reconciles QueueBindings.
 type Reconciler struct {
 	Client client.Client
