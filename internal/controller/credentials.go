@@ -21,11 +21,11 @@ const (
 	keySessionToken    = "AWS_SESSION_TOKEN"
 )
 
-// A Secret is read again after credentialsLast, or after credentialsAgain where it was of no use. It is not watched: that
-// would take the right to list all Secrets.
+// What is not watched is read again after readLasts, or after readAgain where it was of no use: to watch Secrets or Namespaces would
+// take the right to list all of them.
 const (
-	credentialsLast  = 30 * time.Second
-	credentialsAgain = 5 * time.Second
+	readLasts = 30 * time.Second
+	readAgain = 5 * time.Second
 )
 
 // credentialsReader reads the credentials of bindings, and remembers them for a while.
@@ -49,9 +49,9 @@ type secretRead struct {
 
 func (i secretRead) lasts() time.Duration {
 	if i.err != nil {
-		return credentialsAgain
+		return readAgain
 	}
-	return credentialsLast
+	return readLasts
 }
 
 // of is the identity of a binding, and after how long to ask again; 0 is never. Its error is a *queue.Error of reason

@@ -87,6 +87,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
 	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
 	r.requeues = newRequeues()
+	if r.Tenancy != nil {
+		r.Tenancy.read = namespaceReader{reader: r.Reader, now: r.Clock.Now, known: map[string]namespaceRead{}}
+	}
 	r.written = map[types.NamespacedName]time.Time{}
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
@@ -153,11 +156,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // ensureLoop has the binding's loop run with its current settings. It returns what that reports, the queue where it is open, and
 // when to look at the credentials again, 0 for not.
 func (r *Reconciler) ensureLoop(ctx context.Context, binding *v1alpha1.QueueBinding, template templateCheck) (intake.Report, queue.Queue, time.Duration) {
-	if err := r.allowed(ctx, binding); err != nil {
+	lasts, err := r.allowed(ctx, binding)
+	if err != nil {
 		r.Registry.Revoke(client.ObjectKeyFromObject(binding))
-		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, 0
+		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, lasts
 	}
 	credentials, after, err := r.credentials.of(ctx, binding)
+	after = sooner(after, lasts)
 	if err != nil {
 		r.Registry.Stop(client.ObjectKeyFromObject(binding))
 		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, after

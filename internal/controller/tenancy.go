@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"maps"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,31 +26,99 @@ import (
 type Tenancy struct {
 	// ARN returns the ARN of the queue at an address, or an error of reason InvalidQueue.
 	ARN func(ctx context.Context, address queue.Address) (string, error)
+	// OneByOne has Namespaces read from time to time, each by itself, which a Role in it can grant. Else all are watched.
+	OneByOne bool
+
+	read namespaceReader
 }
 
 // allowed returns nil where a binding may use its queue with its credentials, else an error whose reason is that of
-// QueueReachable.
-func (r *Reconciler) allowed(ctx context.Context, binding *v1alpha1.QueueBinding) error {
+// QueueReachable. It also returns after how long to ask again; 0 is never.
+func (r *Reconciler) allowed(ctx context.Context, binding *v1alpha1.QueueBinding) (time.Duration, error) {
 	if r.Tenancy == nil {
-		return nil
+		return 0, nil
 	}
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: binding.Namespace}, namespace); client.IgnoreNotFound(err) != nil {
-		return queue.Errorf(queue.Unreachable, "read Namespace %s: %w", binding.Namespace, err)
-	} else if apierrors.IsNotFound(err) {
-		return queue.Errorf(queue.NotAllowed, "there is no Namespace %s any more", binding.Namespace)
+	annotations, lasts, err := r.annotations(ctx, binding.Namespace)
+	if err != nil {
+		return lasts, err
 	}
 	arn, err := r.Tenancy.ARN(ctx, queue.Address{URL: binding.Spec.Queue.URL, Region: binding.Spec.Queue.Region})
 	if err != nil {
-		return err
+		return lasts, err
 	}
-	return tenancy.GrantOf(namespace.Name, namespace.Annotations).Check(arn, binding.Spec.Queue.Credentials)
+	return lasts, tenancy.GrantOf(binding.Namespace, annotations).Check(arn, binding.Spec.Queue.Credentials)
+}
+
+// annotations returns those of a Namespace, and after how long to ask again; 0 is never.
+func (r *Reconciler) annotations(ctx context.Context, name string) (map[string]string, time.Duration, error) {
+	if r.Tenancy.OneByOne {
+		return r.Tenancy.read.of(ctx, name)
+	}
+	annotations, err := annotationsOf(ctx, r.Client, name)
+	return annotations, 0, err
+}
+
+// annotationsOf reads the annotations of a Namespace.
+func annotationsOf(ctx context.Context, reader client.Reader, name string) (map[string]string, error) {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := reader.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, queue.Errorf(queue.NotAllowed, "there is no Namespace %s any more", name)
+	case apierrors.IsForbidden(err):
+		return nil, queue.Errorf(queue.NotAllowed, "the operator may not get Namespace %s, which says what bindings may use: ask an administrator to grant it tenancy-role there, as in config/namespaced", name)
+	case err != nil:
+		return nil, queue.Errorf(queue.Unreachable, "read Namespace %s: %w", name, err)
+	}
+	return namespace.Annotations, nil
+}
+
+// namespaceReader reads the annotations of Namespaces one by one, and remembers them for a while.
+type namespaceReader struct {
+	reader client.Reader
+	now    func() time.Time
+
+	mu    sync.Mutex
+	known map[string]namespaceRead
+}
+
+// namespaceRead is what was last read of a Namespace.
+type namespaceRead struct {
+	read        time.Time
+	annotations map[string]string
+	err         error
+}
+
+func (r namespaceRead) lasts() time.Duration {
+	if r.err != nil {
+		return readAgain
+	}
+	return readLasts
+}
+
+// of returns the annotations of a Namespace, and after how long to ask again. While the API server is in trouble they are as they were.
+func (n *namespaceReader) of(ctx context.Context, name string) (map[string]string, time.Duration, error) {
+	n.mu.Lock()
+	found, ok := n.known[name]
+	n.mu.Unlock()
+	if !ok || n.now().Sub(found.read) >= found.lasts() {
+		before := found
+		found = namespaceRead{read: n.now()}
+		found.annotations, found.err = annotationsOf(ctx, n.reader, name)
+		if ok && before.err == nil && found.err != nil && queue.ReasonOf(found.err) == queue.Unreachable {
+			found.annotations, found.err = before.annotations, nil
+		}
+		n.mu.Lock()
+		n.known[name] = found
+		n.mu.Unlock()
+	}
+	return found.annotations, found.lasts(), found.err
 }
 
 // watchGrants enqueues the bindings of a Namespace whose annotations change.
 func (r *Reconciler) watchGrants(b *builder.Builder) *builder.Builder {
-	if r.Tenancy == nil {
+	if r.Tenancy == nil || r.Tenancy.OneByOne {
 		return b
 	}
 	enqueue := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, namespace client.Object) []reconcile.Request {
