@@ -99,6 +99,8 @@ func (s *credentialsReader) read(ctx context.Context, key types.NamespacedName) 
 	switch {
 	case apierrors.IsNotFound(err):
 		return queue.Credentials{}, queue.Errorf(queue.CredentialsUnavailable, "there is no Secret %s in the namespace: create it with the keys %s and %s", key.Name, keyAccessKeyID, keySecretAccessKey)
+	case apierrors.IsForbidden(err):
+		return queue.Credentials{}, queue.Errorf(queue.CredentialsUnavailable, "the operator may not get Secret %s: ask an administrator to grant it credentials-role in namespace %s (config/rights/credentials)", key.Name, key.Namespace)
 	case err != nil:
 		return queue.Credentials{}, queue.Errorf(queue.Unreachable, "read Secret %s: %w", key.Name, err)
 	}
