@@ -85,10 +85,10 @@ type Reconciler struct {
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
-	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
+	r.credentials = credentialsReader{reader: r.Reader, cluster: r.ClusterName, known: newRereads[queue.Credentials](r.Clock.Now)}
 	r.requeues = newRequeues()
 	if r.Tenancy != nil {
-		r.Tenancy.read = namespaceReader{reader: r.Reader, now: r.Clock.Now, known: map[string]namespaceRead{}}
+		r.Tenancy.read = newRereads[map[string]string](r.Clock.Now)
 	}
 	r.written = map[types.NamespacedName]time.Time{}
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
@@ -186,7 +186,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 // drop drops what was kept for a binding.
 func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
-	r.credentials.forget(key)
+	r.credentials.known.forget(key)
 	r.requeues.forget(key)
 	r.Metrics.Forget(key)
 	r.mu.Lock()
