@@ -39,6 +39,16 @@ var (
 
 // What the full namespaced form has more than the one in config.
 var allOfNamespaced = []edit{
+	uncomment("namespaced/operator/kustomization.yaml", "- ../../metrics"),
+	{"namespaced/operator/kustomization.yaml", `patches:
+- target: {kind: Deployment, name: controller-manager}
+  patch: |-
+    - op: test
+      path: /spec/template/spec/containers/0/args/1
+      value: --metrics-bind-address=:8443
+    - op: remove
+      path: /spec/template/spec/containers/0/args/1
+`, ""},
 	uncomment("namespaced/operator/kustomization.yaml", "- ../apiserver"),
 	uncomment("namespaced/operator/kustomization.yaml", "- ../tenancy"),
 	uncomment("namespaced/rights/kustomization.yaml", "- ../../rights/apiserver"),
@@ -93,7 +103,8 @@ var _ = Describe("The rights of", ContinueOnFailure, Ordered, func() {
 			uncomment("default/kustomization.yaml", "- ../tenancy"), without("default/kustomization.yaml", "- ../apiserver"),
 		}}, true, true, true, []string{"manager-role", "file-delivery-role", "credentials-role", "metrics-auth-role", "tenancy-role"}, "list namespaces."),
 		Entry("config/namespaced", &installation{name: "some", kustomization: "namespaced"}, true, false, false, nil),
-		Entry("config/namespaced with all that can be added", &installation{name: "rich", kustomization: "namespaced", edits: allOfNamespaced}, true, false, true, nil),
+		Entry("config/namespaced with all that can be added", &installation{name: "rich", kustomization: "namespaced", edits: allOfNamespaced}, true, true, true,
+			[]string{"metrics-auth-role"}),
 	)
 
 	It("some namespaces reach no other, and one that lacks them keeps nothing from the others", func(ctx SpecContext) {

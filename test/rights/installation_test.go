@@ -206,7 +206,7 @@ func (i *installation) ready(program string) func() int {
 	}
 }
 
-// scrape reads the metrics as somebody whom the form's role lets.
+// scrape reads the metrics, those of bindings among them, as somebody whom the form's role lets.
 func (i *installation) scrape(ctx context.Context) {
 	GinkgoHelper()
 	for _, args := range [][]string{
@@ -220,18 +220,20 @@ func (i *installation) scrape(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // it signs its own certificate
 	defer insecure.CloseIdleConnections()
-	Eventually(func() (int, error) {
+	Eventually(func() (string, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/metrics", i.metrics[operator]), nil)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
 		response, err := insecure.Do(request)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
-		return response.StatusCode, response.Body.Close()
-	}).Should(Equal(http.StatusOK))
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		return string(body), err
+	}).Should(ContainSubstring("queuebinding_jobs{name=\"pings\",namespace=%q", i.namespace("a")))
 }
 
 // requests are all of a program's, the refused ones and the others.
