@@ -150,6 +150,23 @@ var _ = Describe("The rights of", ContinueOnFailure, Ordered, func() {
 		Expect(i.processes[operator].LastLines(10)).To(ContainSubstring("--namespaces: it names no namespace"))
 	})
 
+	It("all namespaces do not hide that one is misspelt", func(ctx SpecContext) {
+		i := &installation{name: "typo", kustomization: "default", edits: []edit{without("default/kustomization.yaml", "- ../apiserver")}}
+		i.install(ctx)
+		i.startProgram(ctx, operator, "--namespaces=typo-a,nosuch")
+		DeferCleanup(i.stop)
+		within, without := bind(ctx, i.namespace("a"), "pings", nil), bind(ctx, i.namespace("b"), "pings", nil)
+		for _, each := range []*bound{within, without} {
+			each.send(ctx, rig.Body(1, "127.0.0.1", 0.1))
+		}
+		Eventually(within.status).WithArguments(ctx).Should(HaveField("SucceededJobs", HaveValue(BeEquivalentTo(1))))
+		without.untouched(ctx)
+		Expect(i.ready(operator)()).To(Equal(500))
+		Expect(i.processes[operator].LastLines(1000)).To(ContainSubstring("namespace nosuch: it does not exist. Create it, or take it off --namespaces"))
+		_, forbidden := i.requests(operator)
+		Expect(forbidden).To(BeEmpty())
+	})
+
 	It("Secrets can be left out: such bindings say so, receive nothing, and go on once the rights are granted", func(ctx SpecContext) {
 		i := &installation{name: "later", kustomization: "namespaced", edits: []edit{
 			without("namespaced/rights/kustomization.yaml", "- ../../rights/file-delivery"),
