@@ -104,10 +104,9 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
 
 .PHONY: manifests
-manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
+manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers.
 	@$(TOOLS)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=$(dir $(CRD))
 	@go run ./hack/crd $(CRD)
-	@$(TOOLS)/controller-gen rbac:roleName=manager-role paths=./internal/controller output:rbac:dir=config/rbac
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.

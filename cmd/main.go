@@ -87,7 +87,8 @@ func run(o options) error {
 	if o.tenancy != tenancyNone && o.tenancy != tenancyNamespaces {
 		return fmt.Errorf("--tenancy: %q is neither %s nor %s", o.tenancy, tenancyNone, tenancyNamespaces)
 	}
-	mgr, err := o.New(controller.LeaseName(selector), func(options *ctrl.Options) {
+	ctx := ctrl.SetupSignalHandler()
+	mgr, err := o.New(ctx, controller.LeaseName(selector), controller.Watches(), func(options *ctrl.Options) {
 		options.PprofBindAddress = o.pprofAddress
 		options.GracefulShutdownTimeout = new(shutdownTimeout)
 	})
@@ -98,7 +99,7 @@ func run(o options) error {
 	if err := addController(mgr, recorder, o, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
-	return mgr.Start(ctrl.SetupSignalHandler())
+	return mgr.Start(ctx)
 }
 
 // addController wires reconciler and intake together.
@@ -144,7 +145,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Enqueuer:       enqueuer,
 	}
 	if o.tenancy == tenancyNamespaces {
-		reconciler.Tenancy = &controller.Tenancy{ARN: opener.ARN}
+		reconciler.Tenancy = &controller.Tenancy{ARN: opener.ARN, OneByOne: len(o.Namespaces) > 0}
 	}
 	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

@@ -31,7 +31,7 @@ generated() {
 
 snapshot() {
   local file
-  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* config/rbac/role.yaml docs/api.md docs/kubectl-queuebinding.md; do
+  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* docs/api.md docs/kubectl-queuebinding.md; do
     [ -f "$file" ] || continue
     mkdir -p "$1/$(dirname "$file")"
     cp "$file" "$1/$file"
@@ -40,7 +40,7 @@ snapshot() {
 
 kustomizations() {
   local dir
-  for dir in config/default config/samples config/prometheus config/network-policy hack/devenv/operator; do
+  for dir in config/default config/namespaced config/samples config/prometheus config/network-policy hack/devenv/operator; do
     bin/tools/kustomize build "$dir" >/dev/null || fail "$dir does not build"
   done
   # A component builds only with what it is a component of.

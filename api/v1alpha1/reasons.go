@@ -27,7 +27,7 @@ const (
 	ReasonFailedJobsLimitReached = "FailedJobsLimitReached"
 	// ReasonQuotaExceeded: a resource quota of the namespace refuses more Jobs.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonForbidden: the operator lacks a permission.
+	// ReasonForbidden: the operator lacks a permission. JobTemplateValid has it too, where messages would be kept in Secrets.
 	ReasonForbidden = "Forbidden"
 	// ReasonWebhookUnavailable: an admission webhook cannot be called.
 	ReasonWebhookUnavailable = "WebhookUnavailable"

@@ -33,13 +33,14 @@ func main() {
 }
 
 func run(common manager.Flags, options apiserver.Options) error {
-	mgr, err := common.New(leaseName, nil)
+	ctx := ctrl.SetupSignalHandler()
+	mgr, err := common.New(ctx, leaseName, apiserver.Watches(), nil)
 	if err != nil {
 		return err
 	}
-	options.Namespace = common.Namespace
+	options.Namespace, options.Namespaces = common.Namespace, common.Namespaces
 	if err := apiserver.SetupWithManager(mgr, events.NewRecorder(mgr.GetEventRecorder("queuebinding-apiserver")), options); err != nil {
 		return err
 	}
-	return mgr.Start(ctrl.SetupSignalHandler())
+	return mgr.Start(ctx)
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,8 @@ type requeueREST struct {
 	intents  *requeue.IntentStore
 	resolver *requeue.Resolver
 	recorder *events.Recorder
+	// within are the namespaces that are served, none for all.
+	within []string
 	// locks has requests for one binding write one after the other: side by side they would only conflict.
 	locks keymutex.KeyMutex
 }
@@ -53,7 +56,11 @@ func (r *requeueREST) Create(ctx context.Context, name string, object runtime.Ob
 	if err != nil {
 		return nil, err
 	}
-	binding, err := r.intents.Binding(ctx, types.NamespacedName{Namespace: genericapirequest.NamespaceValue(ctx), Name: name})
+	namespace := genericapirequest.NamespaceValue(ctx)
+	if len(r.within) > 0 && !slices.Contains(r.within, namespace) {
+		return nil, apierrors.NewForbidden(queueBindings, name, fmt.Errorf("requeues are not served in namespace %s: add it to --namespaces of queuebinding-apiserver, or annotate the binding", namespace))
+	}
+	binding, err := r.intents.Binding(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}

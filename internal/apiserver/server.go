@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/netutil"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -43,9 +44,16 @@ type Options struct {
 	BindAddress string
 	// Namespace holds the Secret with the certificate.
 	Namespace string
+	// Namespaces are those whose bindings are served, none for all.
+	Namespaces []string
 	// RegisterLocally registers this process, which runs outside the cluster, with an API server on the same machine. The
 	// registration is removed when the manager stops.
 	RegisterLocally bool
+}
+
+// Watches returns what is watched in the namespaces of bindings.
+func Watches() []schema.GroupResource {
+	return []schema.GroupResource{batchv1.SchemeGroupVersion.WithResource("jobs").GroupResource()}
 }
 
 // SetupWithManager adds the aggregated API to a manager, and the controller that rotates its certificate.
@@ -79,6 +87,7 @@ func SetupWithManager(mgr ctrl.Manager, recorder *events.Recorder, options Optio
 			intents:  &requeue.IntentStore{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient()},
 			resolver: &requeue.Resolver{Jobs: mgr.GetCache(), Live: mgr.GetAPIReader()},
 			recorder: recorder,
+			within:   options.Namespaces,
 			locks:    keymutex.NewHashed(bindingLocks),
 		},
 	}

@@ -52,14 +52,6 @@ const (
 	maxDeletes      = 100
 )
 
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/status,verbs=patch
-// +kubebuilder:rbac:groups=queuebinding.dev,resources=queuebindings/finalizers,verbs=update
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=list
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Reconciler reconciles QueueBindings.
 type Reconciler struct {
 	Client client.Client
@@ -94,9 +86,12 @@ type Reconciler struct {
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
-	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
+	r.credentials = credentialsReader{reader: r.Reader, cluster: r.ClusterName, known: newRereads[queue.Credentials](r.Clock.Now)}
 	r.requeues = newRequeues()
 	r.pods = newPodsReader(r.Reader, r.Clock.Now)
+	if r.Tenancy != nil {
+		r.Tenancy.read = newRereads[map[string]string](r.Clock.Now)
+	}
 	r.written = map[types.NamespacedName]time.Time{}
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
@@ -177,11 +172,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // ensureLoop has the binding's loop run with its current settings. It returns what that reports, the queue where it is open, and
 // when to look at the credentials again, 0 for not.
 func (r *Reconciler) ensureLoop(ctx context.Context, binding *v1alpha1.QueueBinding, template templateCheck) (intake.Report, queue.Queue, time.Duration) {
-	if err := r.allowed(ctx, binding); err != nil {
+	lasts, err := r.allowed(ctx, binding)
+	if err != nil {
 		r.Registry.Revoke(client.ObjectKeyFromObject(binding))
-		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, 0
+		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, lasts
 	}
 	credentials, after, err := r.credentials.of(ctx, binding)
+	after = sooner(after, lasts)
 	if err != nil {
 		r.Registry.Stop(client.ObjectKeyFromObject(binding))
 		return intake.Report{QueueHeard: true, QueueReason: string(queue.ReasonOf(err)), QueueMessage: err.Error()}, nil, after
@@ -205,7 +202,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 // drop drops what was kept for a binding.
 func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
-	r.credentials.forget(key)
+	r.credentials.known.forget(key)
 	r.requeues.forget(key)
 	r.pods.forget(key)
 	r.Metrics.Forget(key)

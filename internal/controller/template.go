@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -80,14 +81,20 @@ func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBindin
 	if err != nil {
 		return templateCheck{status: metav1.ConditionFalse, reason: v1alpha1.ReasonExpressionInvalid, message: err.Error()}
 	}
+	ctx, cancel := context.WithTimeout(ctx, dryRunTimeout)
+	defer cancel()
 	outcome := templateCheck{variables: variables}
 	sample, err := job.Sample(binding)
+	mayStore := true
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, dryRunTimeout)
-		defer cancel()
+		mayStore = t.mayStore(ctx, sample)
 		err = t.client.Create(ctx, sample, client.DryRunAll)
 	}
 	switch {
+	case !mayStore:
+		outcome.status, outcome.reason = metav1.ConditionFalse, v1alpha1.ReasonForbidden
+		outcome.message = fmt.Sprintf("With message.delivery File the operator keeps messages in Secrets, and it may not create Secrets in namespace %s: "+
+			"ask an administrator to grant it file-delivery-role there (config/rights/file-delivery), or use delivery Env", binding.Namespace)
 	case err == nil:
 		outcome.status, outcome.reason = metav1.ConditionTrue, v1alpha1.ReasonAccepted
 		outcome.message = "The API server accepts a sample Job"
@@ -102,4 +109,14 @@ func (t *templateChecker) try(ctx context.Context, binding *v1alpha1.QueueBindin
 		outcome.message = events.Truncate(fmt.Sprintf("A sample Job could not be tried: %v", err))
 	}
 	return outcome
+}
+
+// mayStore reports whether the operator may create the Secrets of a sample Job, as far as is known. Where it may not, a message that it
+// received would have to wait for the right.
+func (t *templateChecker) mayStore(ctx context.Context, sample *batchv1.Job) bool {
+	secrets, err := job.SampleSecrets(sample)
+	if err != nil || len(secrets) == 0 {
+		return true
+	}
+	return !creator.IsRightMissing(t.client.Create(ctx, secrets[0], client.DryRunAll))
 }

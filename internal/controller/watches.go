@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,10 +15,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 )
+
+// Watches returns what the operator watches in the namespaces of bindings.
+func Watches() []schema.GroupResource {
+	return []schema.GroupResource{
+		v1alpha1.GroupVersion.WithResource("queuebindings").GroupResource(),
+		batchv1.SchemeGroupVersion.WithResource("jobs").GroupResource(),
+	}
+}
 
 // record is short for what history and status work with.
 type record = job.Record

@@ -146,6 +146,12 @@ func IsDenied(err error) bool {
 	return ok && isDeniedByAdmission(status.ErrStatus.Message)
 }
 
+// IsRightMissing reports whether the operator's own rights do not allow what it asked for.
+func IsRightMissing(err error) bool {
+	blocked, ok := errors.AsType[*BlockedError](classify(err))
+	return ok && blocked.Reason == v1alpha1.ReasonForbidden
+}
+
 // IsInvalid reports whether the API server's own validation refuses an object for one of its fields, and no webhook or policy does,
 // which may mind values that other objects do not have.
 func IsInvalid(err error) bool {

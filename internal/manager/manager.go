@@ -3,7 +3,9 @@
 package manager
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -42,7 +45,11 @@ func init() {
 type Flags struct {
 	// Namespace is the process's own: it holds its Lease and its Secrets.
 	Namespace string
+	// Namespaces are those that the process works in, none for all. New finds out about them.
+	Namespaces []string
 
+	// namespaces are those to work in, as they were given; nil for all.
+	namespaces     *string
 	metricsAddress string
 	metricsSecure  bool
 	probeAddress   string
@@ -56,6 +63,10 @@ func (f *Flags) Bind(set *flag.FlagSet) {
 	set.BoolVar(&f.metricsSecure, "metrics-secure", true, "Serve metrics by HTTPS, to those whom the API server lets read them.")
 	set.StringVar(&f.probeAddress, "health-probe-bind-address", ":8081", "Address that /healthz and /readyz are served at. 0 turns them off.")
 	set.BoolVar(&f.leaderElect, "leader-elect", false, "Work only while holding a Lease, so that several replicas can run.")
+	set.Func("namespaces", "The namespaces to work in, separated by commas, where Roles allow it; see docs/namespaced.md. Default: all.", func(list string) error {
+		f.namespaces = &list
+		return nil
+	})
 	set.StringVar(&f.Namespace, "namespace", ownNamespace(), "The process's own namespace, which holds its Lease and its Secrets.")
 	f.logging.BindFlags(set)
 }
@@ -66,8 +77,9 @@ func (f *Flags) SetLogger() {
 	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
 }
 
-// New makes a manager whose cache holds the Jobs of bindings, trimmed. change may change its options.
-func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager, error) {
+// New makes a manager whose cache holds the Jobs of bindings, trimmed, of the namespaces to work in. watches are what the process
+// watches there; change may change the manager's options.
+func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.GroupResource, change func(*ctrl.Options)) (ctrl.Manager, error) {
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
@@ -79,6 +91,13 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 	// Webhooks and policies may warn of an object with words that quote it, and what is created holds messages: such a warning must
 	// not be logged.
 	config.WarningHandlerWithContext = rest.NoWarnings{}
+	within, err := newNamespaces(f.namespaces, watches, config)
+	if err != nil {
+		return nil, err
+	}
+	if f.Namespaces, err = within.admit(ctx); err != nil {
+		return nil, err
+	}
 	owned, err := labels.NewRequirement(v1alpha1.LabelBinding, selection.Exists, nil)
 	if err != nil {
 		return nil, fmt.Errorf("selector of Jobs: %w", err)
@@ -95,7 +114,8 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 			ByObject: map[client.Object]cache.ByObject{
 				&batchv1.Job{}: {Label: labels.NewSelector().Add(*owned), Transform: job.Trim},
 			},
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultNamespaces: cached(f.Namespaces),
+			DefaultTransform:  cache.TransformStripManagedFields(),
 		},
 	}
 	if f.metricsSecure {
@@ -112,8 +132,14 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("set up /healthz: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+	if err := errors.Join(mgr.AddReadyzCheck("readyz", healthz.Ping), mgr.AddReadyzCheck("namespaces", within.checkReady)); err != nil {
 		return nil, fmt.Errorf("set up /readyz: %w", err)
+	}
+	if len(f.Namespaces) == 0 {
+		return mgr, nil
+	}
+	if err := mgr.Add(within); err != nil {
+		return nil, fmt.Errorf("look at the namespaces again and again: %w", err)
 	}
 	return mgr, nil
 }

@@ -1,14 +1,8 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,108 +17,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/test/audit"
 )
 
-// A request of the operator's, as the API server recorded it.
-type request struct{ verb, group, resource, namespace, name, path string }
+// accounts are the operator's and that of the server of the subresource.
+var accounts = []audit.Account{{Namespace: system, Name: account}, {Namespace: system, Name: serverAccount}}
 
-func (r request) String() string {
-	if r.resource == "" {
-		return r.verb + " " + r.path
-	}
-	return strings.TrimSpace(fmt.Sprintf("%s %s in %q", r.right(), r.name, r.namespace))
-}
-
-// right is what a rule has to grant for it.
-func (r request) right() string { return r.verb + " " + r.resource + "." + r.group }
-
-// requests are all of a ServiceAccount's, the refused ones and the others.
-func requests(account string) (allowed, forbidden []request) {
+// requests are all of an account's, the refused ones and the others.
+func requests(account audit.Account) (allowed, forbidden []audit.Request) {
 	GinkgoHelper()
-	logs, err := filepath.Glob(filepath.Join(environment.Dir, "audit*.log"))
+	allowed, forbidden, err := audit.Requests(environment.Dir, account)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(logs).NotTo(BeEmpty())
-	for _, path := range logs {
-		log, err := os.Open(path)
-		Expect(err).NotTo(HaveOccurred())
-		defer log.Close()
-		lines := bufio.NewReader(log)
-		for {
-			line, err := lines.ReadBytes('\n')
-			if errors.Is(err, io.EOF) {
-				break // what may be there of a line is still being written
-			}
-			Expect(err).NotTo(HaveOccurred())
-			var event struct {
-				User       struct{ Username string }
-				Verb       string
-				RequestURI string
-				ObjectRef  struct{ APIGroup, Resource, Subresource, Namespace, Name string }
-				// Of what was asked for, not of how it went: a webhook may refuse too.
-				Annotations map[string]string
-			}
-			Expect(json.Unmarshal(line, &event)).To(Succeed())
-			if event.User.Username != "system:serviceaccount:"+system+":"+account {
-				continue
-			}
-			r := request{event.Verb, event.ObjectRef.APIGroup, event.ObjectRef.Resource, event.ObjectRef.Namespace, event.ObjectRef.Name, event.RequestURI}
-			if event.ObjectRef.Subresource != "" {
-				r.resource += "/" + event.ObjectRef.Subresource
-			}
-			if event.Annotations["authorization.k8s.io/decision"] == "forbid" {
-				forbidden = append(forbidden, r)
-			} else {
-				allowed = append(allowed, r)
-			}
-		}
-	}
 	return allowed, forbidden
-}
-
-// rights are what the cluster grants a ServiceAccount by rules for it.
-func rights(ctx context.Context, account string) []string {
-	GinkgoHelper()
-	isOurs := func(subject rbacv1.Subject) bool {
-		return subject.Kind == rbacv1.ServiceAccountKind && subject.Namespace == system && subject.Name == account
-	}
-	var rules []rbacv1.PolicyRule
-	addRules := func(namespace string, ref rbacv1.RoleRef) {
-		if ref.Kind == "Role" {
-			role := &rbacv1.Role{}
-			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, role)).To(Succeed())
-			rules = append(rules, role.Rules...)
-			return
-		}
-		role := &rbacv1.ClusterRole{}
-		Expect(k8s.Get(ctx, client.ObjectKey{Name: ref.Name}, role)).To(Succeed())
-		rules = append(rules, role.Rules...)
-	}
-	everywhere := &rbacv1.ClusterRoleBindingList{}
-	Expect(k8s.List(ctx, everywhere)).To(Succeed())
-	for _, binding := range everywhere.Items {
-		if slices.ContainsFunc(binding.Subjects, isOurs) {
-			addRules("", binding.RoleRef)
-		}
-	}
-	inNamespaces := &rbacv1.RoleBindingList{}
-	Expect(k8s.List(ctx, inNamespaces)).To(Succeed())
-	for _, binding := range inNamespaces.Items {
-		if slices.ContainsFunc(binding.Subjects, isOurs) {
-			addRules(binding.Namespace, binding.RoleRef)
-		}
-	}
-	var granted []string
-	for _, rule := range rules {
-		for _, group := range rule.APIGroups {
-			for _, resource := range rule.Resources {
-				for _, verb := range rule.Verbs {
-					granted = append(granted, request{verb: verb, group: group, resource: resource}.right())
-				}
-			}
-		}
-	}
-	slices.Sort(granted)
-	return slices.Compact(granted)
 }
 
 // idle are rights that this suite never uses, and why they are granted all the same.
@@ -163,10 +67,9 @@ var _ = Describe("The operator's rights", func() {
 		Eventually(status(ctx, binding)).Should(counts(0, 0, 0))
 
 		role := &rbacv1.ClusterRole{}
-		Expect(k8s.Get(ctx, client.ObjectKey{Name: "queuebinding-manager-role"}, role)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: "queuebinding-file-delivery-role"}, role)).To(Succeed())
 		whole := role.DeepCopy()
-		role.Rules = slices.DeleteFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "secrets") })
-		Expect(role.Rules).To(HaveLen(len(whole.Rules) - 1))
+		role.Rules = nil
 		Expect(k8s.Patch(ctx, role, client.MergeFrom(whole))).To(Succeed())
 		restore := func(ctx context.Context) {
 			GinkgoHelper()
@@ -179,7 +82,7 @@ var _ = Describe("The operator's rights", func() {
 
 		w.send(ctx, "x", nil)
 		Eventually(func() []string {
-			_, forbidden := requests(account)
+			_, forbidden := requests(accounts[0])
 			var said []string
 			for _, r := range forbidden {
 				said = append(said, r.String())
@@ -241,8 +144,8 @@ var _ = Describe("The operator's rights", func() {
 				{"create", "queuebindings"}, {"delete", "apiservices/v1.apps"}, {"get", "pods"}, {"create", "tokenreviews"},
 			},
 		}
-		for name, requests := range tooMuch {
-			for _, args := range requests {
+		for name, attempts := range tooMuch {
+			for _, args := range attempts {
 				answer, _ := kubectlCommand(append([]string{"auth", "can-i", "--as=system:serviceaccount:" + system + ":" + name}, args...)...).CombinedOutput() // no is an exit code
 				Expect(string(answer)).To(HaveSuffix("no\n"), name+": "+strings.Join(args, " "))
 			}
@@ -250,7 +153,7 @@ var _ = Describe("The operator's rights", func() {
 	})
 })
 
-// unused are the rights that a ServiceAccount did not use.
+// unused are the rights that an account did not use.
 var unused = map[string][]string{}
 
 // Whatever the specs did, they did it through the operator in the cluster.
@@ -258,17 +161,16 @@ var _ = AfterSuite(func(ctx SpecContext) {
 	if k8s == nil {
 		return // it did not get as far
 	}
-	for name := range idle {
-		allowed, forbidden := requests(name)
-		forbidden = slices.DeleteFunc(forbidden, func(r request) bool {
-			return taken != "" && r.namespace == taken && strings.HasPrefix(r.resource, "secrets")
+	for _, account := range accounts {
+		allowed, forbidden := requests(account)
+		forbidden = slices.DeleteFunc(forbidden, func(r audit.Request) bool {
+			return taken != "" && r.Namespace == taken && strings.HasPrefix(r.Resource, "secrets")
 		})
-		Expect(forbidden).To(BeEmpty(), name+" asked for what its manifests do not allow")
-		Expect(allowed).NotTo(BeEmpty(), "the audit log does not know "+name)
-		unused[name] = rights(ctx, name)
-		for _, r := range allowed {
-			unused[name] = slices.DeleteFunc(unused[name], func(right string) bool { return right == r.right() })
-		}
+		Expect(forbidden).To(BeEmpty(), account.Name+" asked for what its manifests do not allow")
+		Expect(allowed).NotTo(BeEmpty(), "the audit log does not know "+account.Name)
+		granted, err := audit.Granted(ctx, k8s, account)
+		Expect(err).NotTo(HaveOccurred())
+		unused[account.Name] = audit.Unused(granted, allowed)
 	}
 })
 
