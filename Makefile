@@ -142,13 +142,19 @@ vet: ## Run go vet.
 	@go vet -C hack/release ./...
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
+lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint verify ## Run the linters, and verify.
 	@echo 'Linting the main module'
 	@$(TOOLS)/golangci-lint run
 	@echo 'Linting hack/devenv'
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
 	@echo 'Linting hack/release'
 	@cd hack/release && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+	@echo 'Linting workflows'
+	@$(TOOLS)/actionlint -shellcheck= -pyflakes=
+
+.PHONY: vulncheck
+vulncheck: build $(TOOLS)/govulncheck ## Look for known vulnerabilities in what the programs use. Where the database cannot be reached it says so and is content.
+	@hack/vulncheck.sh $(TOOLS)/govulncheck $(MANAGER) $(SERVER) $(PLUGIN)
 
 .PHONY: lint-fix
 lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
@@ -273,6 +279,12 @@ $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/golangci-lint: hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
 	$(call tool,hack/tools/golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint, (the first time this takes minutes))
+
+$(TOOLS)/actionlint: hack/tools/release/go.mod hack/tools/release/go.sum
+	$(call tool,hack/tools/release,github.com/rhysd/actionlint/cmd/actionlint)
+
+$(TOOLS)/govulncheck: hack/tools/release/go.mod hack/tools/release/go.sum
+	$(call tool,hack/tools/release,golang.org/x/vuln/cmd/govulncheck)
 
 .PHONY: $(RELEASE)
 $(RELEASE):
