@@ -170,7 +170,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 test: build $(DEVENV) $(TOOLS)/kustomize ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
 	@$(DEVENV) build
-	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv and hack/release'
 	@echo 'Testing the main module'
 	@go test -timeout=30m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'

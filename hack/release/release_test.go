@@ -73,7 +73,8 @@ func TestRelease(t *testing.T) {
 	t.Run("is signed", func(t *testing.T) { isSigned(t, dist, public) })
 	t.Run("is told by the plugin", func(t *testing.T) { pluginTells(t, dist, made) })
 	t.Run("has an image that a registry keeps as it is", func(t *testing.T) { imageTravels(t, dist, made, platforms) })
-	t.Run("is installed with that image", func(t *testing.T) { manifestsName(t, dist, made) })
+	t.Run("has manifests that name that image", func(t *testing.T) { manifestsName(t, dist, made) })
+	t.Run("is installed on a real node, as restricted Pods of that image", func(t *testing.T) { isInstalled(t, dist, made) })
 	t.Run("has a bill of materials", func(t *testing.T) { billIsWhole(t, dist, made) })
 	t.Run("has a plugin that krew installs", func(t *testing.T) { krewInstalls(t, dist, made) })
 }
