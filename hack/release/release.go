@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,7 +69,10 @@ type builder struct {
 
 func (b *builder) run(ctx context.Context) error {
 	if b.repository == "" {
-		return fmt.Errorf("--repository is missing: manifests have to name the image")
+		return errors.New("--repository is missing: manifests have to name the image")
+	}
+	if !b.withoutImage && !slices.ContainsFunc(b.platforms, func(p platform) bool { return p.os == "linux" }) {
+		return errors.New("the image is for Linux, and --platforms names no platform of it: --without-image leaves the image out")
 	}
 	// First, as this takes a moment and may fail, and the rest takes minutes.
 	below, err := b.findBase(ctx)

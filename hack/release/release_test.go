@@ -69,6 +69,7 @@ func TestRelease(t *testing.T) {
 	}
 
 	t.Run("is the same bytes wherever it is built", func(t *testing.T) { sameBytes(t, dist, second) })
+	t.Run("is of nothing but a commit", func(t *testing.T) { refusesChanges(t, filepath.Dir(second)) })
 	t.Run("has all files", func(t *testing.T) { hasAllFiles(t, dist, made, platforms) })
 	t.Run("is signed", func(t *testing.T) { isSigned(t, dist, public) })
 	t.Run("is told by the plugin", func(t *testing.T) { pluginTells(t, dist, made) })
@@ -207,6 +208,34 @@ func sameBytes(t *testing.T, first, second string) {
 	for _, file := range names(t, first) {
 		if !bytes.Equal(read(t, first, file), read(t, second, file)) {
 			t.Errorf("%s differs", file)
+		}
+	}
+}
+
+// refusesChanges looks at what becomes of a release where a file was changed, and where there is one more.
+func refusesChanges(t *testing.T, root string) {
+	b := &builder{
+		root: root, out: t.TempDir(), repository: "example.com/queuebinding", withoutImage: true, log: io.Discard,
+		platforms: []platform{{"linux", runtime.GOARCH}},
+	}
+	for file, want := range map[string]string{"LICENSE": "changed", "more.txt": "new"} {
+		path := filepath.Join(root, file)
+		before, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(before, want...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.run(t.Context()); err == nil || !strings.Contains(err.Error(), "not committed") {
+			t.Errorf("got %v where %s is %s, want that it is not committed", err, file, want)
+		}
+		restore := os.Remove(path)
+		if before != nil {
+			restore = os.WriteFile(path, before, 0o644)
+		}
+		if restore != nil {
+			t.Fatal(restore)
 		}
 	}
 }
@@ -507,7 +536,10 @@ func tool(t *testing.T, path string) string {
 }
 
 func TestNoReleaseWithoutTheBase(t *testing.T) {
-	b := &builder{root: t.TempDir(), out: t.TempDir(), repository: "example.com/queuebinding", base: "127.0.0.1:1/distroless/static:nonroot", log: io.Discard}
+	b := &builder{
+		root: t.TempDir(), out: t.TempDir(), repository: "example.com/queuebinding", base: "127.0.0.1:1/distroless/static:nonroot", log: io.Discard,
+		platforms: []platform{{"linux", "amd64"}},
+	}
 	if err := b.run(context.Background()); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1/distroless/static:nonroot") || !strings.Contains(err.Error(), "IMAGE=0") {
 		t.Errorf("got %v, want that the base cannot be had", err)
 	}
