@@ -56,6 +56,9 @@ func identify(p program) (release, error) {
 	for _, setting := range p.info.Settings {
 		settings[setting.Key] = setting.Value
 	}
+	if settings["vcs"] == "" {
+		return release{}, errors.New("there is no Git repository that Go knows: a release is made in a clone, and not in what `git worktree` makes")
+	}
 	if settings["vcs.modified"] != "false" {
 		return release{}, errors.New("there are changes that are not committed, or files that Git does not know: a release is made of a commit")
 	}
