@@ -51,7 +51,7 @@ kustomizations() {
 
 tidy() {
   local dir
-  for dir in . hack/devenv; do
+  for dir in . hack/devenv hack/release; do
     go mod tidy -C "$dir" -diff || fail "go.mod or go.sum in $dir is not tidy: run go mod tidy there"
   done
 }
