@@ -17,8 +17,9 @@ ARGS      ?=
 # Nothing here needs a C compiler; `make test CGO_ENABLED=1 TESTFLAGS=-race` does.
 export CGO_ENABLED ?= 0
 
-# Operators of other projects that the tests run beside ours, as devenvctl calls them.
+# Programs of other projects that the tests run beside ours, as devenvctl calls them.
 NEIGHBOURS := karpenter,kueue
+OBSERVERS  := prometheus,alertmanager
 
 BIN      := bin
 TOOLS    := $(BIN)/tools
@@ -53,7 +54,7 @@ demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue o
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda.
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda, prometheus, alertmanager.
 	@$(DEVENV) up $(if $(PARTS),--parts='$(PARTS)')
 
 .PHONY: devenv-down
@@ -148,7 +149,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 
 .PHONY: test
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
-	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
+	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
 	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
 	@echo 'Testing the main module'
