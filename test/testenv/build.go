@@ -52,8 +52,7 @@ func Program(neighbour, name string) (string, error) {
 	command := exec.Command(supervisor, "program", neighbour, name)
 	path, err := command.Output()
 	if err != nil {
-		var failed *exec.ExitError
-		if errors.As(err, &failed) {
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = fmt.Errorf("%w: %s", err, failed.Stderr)
 		}
 		return "", fmt.Errorf("building %s: %w", name, err)
