@@ -94,7 +94,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types, the plugin's commands and the dashboard's panels: Go code, docs, JSON.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -103,6 +103,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
+	@go run -C hack/dashboard . -write=$(CURDIR)/config/grafana/dashboard.json
 
 .PHONY: manifests
 manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
@@ -125,11 +126,13 @@ clean: ## Remove all that was built. Ends the development environment, which liv
 fmt: $(TOOLS)/golangci-lint ## Format the Go code.
 	@$(TOOLS)/golangci-lint fmt
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
+	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
 
 .PHONY: vet
 vet: ## Run go vet.
 	@go vet ./...
 	@go vet -C hack/devenv ./...
+	@go vet -C hack/dashboard ./...
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
@@ -137,6 +140,8 @@ lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
 	@$(TOOLS)/golangci-lint run
 	@echo 'Linting hack/devenv'
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+	@echo 'Linting hack/dashboard'
+	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
 
 .PHONY: lint-fix
 lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
@@ -167,6 +172,11 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 neighbours: $(DEVENV) ## Test the operator beside what people run with it: Karpenter, Kueue, a HorizontalPodAutoscaler. Part of test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
 	@go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/neighbours/...
+
+.PHONY: observe
+observe: $(DEVENV) ## Have Prometheus and an Alertmanager look at the operator while things break, and see which alerts fire and end. KEEP=1 leaves all up; PICTURE=file.png draws the dashboard.
+	@$(DEVENV) build --node=simulated --parts=all,$(OBSERVERS)
+	@go run ./test/observe/run $(if $(KEEP),-keep) $(if $(PICTURE),-picture='$(PICTURE)')
 
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
