@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -85,7 +86,7 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 	}
 	options := ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress, SecureServing: f.metricsSecure},
+		Metrics:                       f.metricsServer(),
 		HealthProbeBindAddress:        f.probeAddress,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              leaseName,
@@ -97,10 +98,6 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 			},
 			DefaultTransform: cache.TransformStripManagedFields(),
 		},
-	}
-	if f.metricsSecure {
-		options.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
-		options.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	if change != nil {
 		change(&options)
@@ -116,6 +113,19 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 		return nil, fmt.Errorf("set up /readyz: %w", err)
 	}
 	return mgr, nil
+}
+
+// metricsServer returns how metrics are served. OpenMetrics, to those who ask for it, has exemplars, which the older text has not.
+func (f *Flags) metricsServer() metricsserver.Options {
+	options := metricsserver.Options{
+		BindAddress: f.metricsAddress, SecureServing: f.metricsSecure,
+		HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
+	}
+	if f.metricsSecure {
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	return options
 }
 
 // ownNamespace is the namespace of the Pod, or "default" outside a cluster.
