@@ -112,7 +112,7 @@ func (d drawing) panel(place draw.Canvas, panel sdk.Panel, source prometheusSour
 	inner := draw.Crop(place, points(8), -points(8), points(6), -points(headline+6))
 	var all []series
 	for _, target := range panel.Targets {
-		query := target.(*promquery.Dataquery)
+		query := target.(promquery.Dataquery)
 		expr := d.fill(query.Expr)
 		if query.Instant != nil && *query.Instant {
 			found, err := source.now(expr)
@@ -137,7 +137,7 @@ func (d drawing) panel(place draw.Canvas, panel sdk.Panel, source prometheusSour
 	case "table":
 		drawTable(inner, panel, all)
 	default:
-		return drawLines(inner, unitOf(panel), all)
+		return drawLines(inner, unitOf(panel), all, source)
 	}
 	return nil
 }

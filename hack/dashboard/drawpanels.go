@@ -16,7 +16,7 @@ import (
 )
 
 // drawLines draws a panel over time, with its legend below.
-func drawLines(c draw.Canvas, unit string, all []series) error {
+func drawLines(c draw.Canvas, unit string, all []series, source prometheusSource) error {
 	legendLines := drawLegend(c, all)
 	p := plot.New()
 	p.BackgroundColor = nil
@@ -43,6 +43,7 @@ func drawLines(c draw.Canvas, unit string, all []series) error {
 			p.Add(line)
 		}
 	}
+	p.X.Min, p.X.Max = float64(source.end.Add(-source.last).Unix()), float64(source.end.Unix())
 	p.Y.Min, p.Y.Max = 0, cmp.Or(top*1.08, 1)
 	p.X.Tick.Marker, p.Y.Tick.Marker = clock{}, amounts(unit)
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
@@ -229,11 +230,14 @@ type amounts string
 
 // Ticks implements plot.Ticker.
 func (unit amounts) Ticks(from, to float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(from, to)
+	scale := 1.0
+	if unit == bytes {
+		scale = 1 << 20 // or the round numbers would be none
+	}
 	var kept []plot.Tick
-	for _, tick := range ticks {
+	for _, tick := range (plot.DefaultTicks{}).Ticks(from/scale, to/scale) {
 		if tick.Label != "" {
-			kept = append(kept, plot.Tick{Value: tick.Value, Label: amount(string(unit), tick.Value)})
+			kept = append(kept, plot.Tick{Value: tick.Value * scale, Label: amount(string(unit), tick.Value*scale)})
 		}
 	}
 	return kept

@@ -54,9 +54,13 @@ func checkAuthentication(t *testing.T, stage *Stage) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // it signs its own certificate
 	defer transport.CloseIdleConnections()
-	for name, token := range map[string]string{"nobody": "", "somebody": "a.made.up"} {
-		if code, err := stage.ScrapeAs(t.Context(), &http.Client{Transport: transport}, token); err != nil || code != http.StatusUnauthorized {
-			t.Errorf("%s scrapes: %d, %v", name, code, err)
+	other, err := stage.Account(t.Context(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]int{"": http.StatusUnauthorized, other: http.StatusForbidden} {
+		if code, err := stage.ScrapeAs(t.Context(), &http.Client{Transport: transport}, token); err != nil || code != want {
+			t.Errorf("a scrape without the right to: %d, %v, not %d", code, err, want)
 		}
 	}
 }
@@ -91,6 +95,9 @@ func checkDashboard(t *testing.T, stage *Stage) {
 	queries, err := DashboardQueries(root, Pings)
 	if err != nil || len(queries) < 20 {
 		t.Fatalf("%d queries, %v", len(queries), err)
+	}
+	if had, err := stage.EverHad(t.Context(), "queuebinding_no_such_metric"); err != nil || had {
+		t.Fatalf("there is something of what there is not (%v)", err)
 	}
 	for _, query := range queries {
 		// What goes wrong does so with other bindings.

@@ -39,8 +39,8 @@ var expected = map[string][]string{
 	"QueueBindingNotReceiving":           {blocked},
 	"QueueBindingMessagesNearExpiry":     {expiring},
 	"QueueBindingHeartbeatsLate":         {beating},
-	// When SQS is away, it is for all, but the one that does not ask.
-	"QueueBindingQueueUnreachable": {Pings, failing, poison, busy, blocked, beating},
+	// When SQS is away, it is for all.
+	"QueueBindingQueueUnreachable": {Pings, failing, poison, busy, blocked, expiring, beating},
 	"QueueBindingAPIUnavailable":   {""},
 	"QueueBindingNoLeader":         {""},
 }
@@ -51,18 +51,29 @@ const patience = 3 * rig.Timeout
 // Play has the operator work, breaks one thing after the other, and returns once each alert has fired for what it is for and ended after
 // it was mended.
 func (s *Stage) Play(ctx context.Context) error {
+	walking, stop := context.WithCancel(ctx)
+	defer stop()
+	var walk errgroup.Group
+	walk.Go(func() error { return s.walk(walking) })
+
 	together, side := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{s.walk, s.failJobs, s.sendPoison, s.outrun, s.block, s.letExpire} {
+	for _, part := range []func(context.Context) error{s.failJobs, s.sendPoison, s.outrun, s.block, s.letExpire} {
 		together.Go(func() error { return part(side) })
 	}
 	if err := together.Wait(); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{s.holdHeartbeats, s.cutSQSAndAPI, s.killOperator} {
+	for _, part := range []func(context.Context) error{s.killOperator, s.holdHeartbeats, s.cutSQSAndAPI, s.awaitSilence} {
 		if err := part(ctx); err != nil {
 			return err
 		}
 	}
+	stop()
+	return walk.Wait()
+}
+
+// awaitSilence waits until no alert fires.
+func (s *Stage) awaitSilence(ctx context.Context) error {
 	return rig.AwaitFor(ctx, patience, "the end of all alerts", s.watch.left)
 }
 
@@ -92,6 +103,7 @@ func (s *Stage) bind(ctx context.Context, in, name, dead string, receives int, c
 		return nil, nil, err
 	}
 	binding := rig.Binding(in, name, queue.URL)
+	binding.Spec.Queue.VisibilityTimeoutSeconds = new(int32(30)) // a busy machine is late with heartbeats for two seconds
 	change(&binding.Spec)
 	return queue, binding, s.cluster.Client.Create(ctx, binding)
 }
@@ -111,20 +123,25 @@ func send(ctx context.Context, queue *rig.Queue, count int, target string, secon
 	return queue.SendAll(ctx, bodies)
 }
 
-// walk has Jobs succeed, all the time that the others take, and one fail and be requeued.
+// walk has Jobs succeed until ctx ends, and one fail and be requeued.
 func (s *Stage) walk(ctx context.Context) error {
 	queue, binding, err := s.bind(ctx, namespace, Pings, "", 0, func(spec *v1alpha1.QueueBindingSpec) {
-		spec.Concurrency = v1alpha1.Concurrency{MaxActiveJobs: new(int32(8)), MaxPendingJobs: new(int32(8))}
+		spec.Concurrency = v1alpha1.Concurrency{MaxActiveJobs: new(int32(20)), MaxPendingJobs: new(int32(12))}
 	})
 	if err != nil {
 		return err
 	}
-	s.say("%s: a message every now and then, some more at times, and one whose Job fails", Pings)
+	s.say("%s: some messages every now and then, and one whose Job fails", Pings)
 	if err := send(ctx, queue, 1, "this.is.invalid", 1); err != nil {
 		return err
 	}
-	for round := range 12 {
-		if err := send(ctx, queue, 1+round%4*3, "127.0.0.1", float64(1+round%3)); err != nil {
+	for round := 0; ; round++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(2 * time.Second): // the pace of its messages
+		}
+		if err := send(ctx, queue, 1+round%4*2, "127.0.0.1", float64(1+round%3)); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if round == 6 {
@@ -135,13 +152,7 @@ func (s *Stage) walk(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2500 * time.Millisecond): // the pace of its messages
-		}
 	}
-	return nil
 }
 
 // failJobs has Jobs fail, up to eight tenths of what is kept of them.
@@ -313,8 +324,7 @@ func (s *Stage) holdHeartbeats(ctx context.Context) error {
 
 // cutSQSAndAPI cuts the operator off from SQS, and kills the server of the subresource.
 func (s *Stage) cutSQSAndAPI(ctx context.Context) error {
-	// Nothing to be late with.
-	if err := rig.AwaitFor(ctx, patience, "the end of earlier alerts", s.watch.left); err != nil {
+	if err := s.awaitSilence(ctx); err != nil {
 		return err
 	}
 	s.say("SQS cannot be reached, and the server of the subresource is killed")
@@ -334,7 +344,7 @@ func (s *Stage) cutSQSAndAPI(ctx context.Context) error {
 
 // killOperator leaves nobody to lead.
 func (s *Stage) killOperator(ctx context.Context) error {
-	if err := rig.AwaitFor(ctx, patience, "the end of earlier alerts", s.watch.left); err != nil {
+	if err := s.awaitSilence(ctx); err != nil {
 		return err
 	}
 	s.say("the operator is killed")

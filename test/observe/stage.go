@@ -195,19 +195,26 @@ func (s *Stage) token(ctx context.Context) (string, error) {
 	if err := yaml.UnmarshalStrict(data, role); err != nil {
 		return "", fmt.Errorf("reading the role of those who read metrics: %w", err)
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: reader}}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: reader},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: reader}},
 	}
-	client := s.cluster.Client
-	if err := errors.Join(client.Create(ctx, role), client.Create(ctx, account), client.Create(ctx, binding)); err != nil {
-		return "", fmt.Errorf("making an account that may read metrics: %w", err)
+	if err := errors.Join(s.cluster.Client.Create(ctx, role), s.cluster.Client.Create(ctx, binding)); err != nil {
+		return "", fmt.Errorf("letting %s read metrics: %w", reader, err)
 	}
+	return s.Account(ctx, reader)
+}
+
+// Account makes a ServiceAccount and returns a token of it.
+func (s *Stage) Account(ctx context.Context, name string) (token string, err error) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	request := &authenticationv1.TokenRequest{}
-	if err := client.SubResource("token").Create(ctx, account, request); err != nil {
-		return "", fmt.Errorf("asking for a token: %w", err)
+	if err := s.cluster.Client.Create(ctx, account); err != nil {
+		return "", fmt.Errorf("making account %s: %w", name, err)
+	}
+	if err := s.cluster.Client.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w", name, err)
 	}
 	return request.Status.Token, nil
 }
