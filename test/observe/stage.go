@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -187,13 +188,9 @@ func (s *Stage) scrape(ctx context.Context) error {
 
 // token makes a ServiceAccount that may read the metrics, by the role that is installed for that, and returns a token of it.
 func (s *Stage) token(ctx context.Context) (string, error) {
-	data, err := os.ReadFile(filepath.Join(s.cluster.Root, "config", "rbac", "metrics_reader_role.yaml"))
+	role, err := s.readersRole(ctx)
 	if err != nil {
 		return "", err
-	}
-	role := &rbacv1.ClusterRole{}
-	if err := yaml.UnmarshalStrict(data, role); err != nil {
-		return "", fmt.Errorf("reading the role of those who read metrics: %w", err)
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: reader},
@@ -204,6 +201,23 @@ func (s *Stage) token(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("letting %s read metrics: %w", reader, err)
 	}
 	return s.Account(ctx, reader)
+}
+
+// readersRole is that of config/default for those who read metrics.
+func (s *Stage) readersRole(ctx context.Context) (*rbacv1.ClusterRole, error) {
+	command := exec.CommandContext(ctx, "sh", "-c", "kubectl kustomize config/default")
+	command.Dir, command.Env = s.cluster.Root, append(os.Environ(), s.cluster.Env...)
+	manifests, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("building config/default: %w", err)
+	}
+	for document := range bytes.SplitSeq(manifests, []byte("\n---\n")) {
+		role := &rbacv1.ClusterRole{}
+		if yaml.Unmarshal(document, role) == nil && role.Kind == "ClusterRole" && role.Name == "queuebinding-metrics-reader" {
+			return role, nil
+		}
+	}
+	return nil, errors.New("config/default has no role for those who read metrics")
 }
 
 // Account makes a ServiceAccount and returns a token of it.
