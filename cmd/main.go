@@ -153,7 +153,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 	if err := reconciler.SetupWithManager(keySource.Gate(mgr)); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
-	if err := metrics.RegisterBindings(ctrlmetrics.Registry, reconciler.Led(mgr.Elected())); err != nil {
+	if err := metrics.RegisterGauges(ctrlmetrics.Registry, mgr.Elected(), reconciler.States); err != nil {
 		return fmt.Errorf("set up the gauges of bindings: %w", err)
 	}
 	return nil

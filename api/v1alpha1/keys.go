@@ -19,6 +19,8 @@ const (
 	AnnotationAttempt = "queuebinding.dev/attempt"
 	// AnnotationGroupID is the message group of a FIFO queue's message.
 	AnnotationGroupID = "queuebinding.dev/group-id"
+	// AnnotationMessageSentAt is when the Job's message was sent, in RFC 3339 with milliseconds, where SQS told.
+	AnnotationMessageSentAt = "queuebinding.dev/message-sent-at"
 	// AnnotationDelivery is File on Jobs whose message is in a Secret of theirs.
 	AnnotationDelivery = "queuebinding.dev/delivery"
 	// AnnotationAttributeTypes holds the SQS data types of the message's attributes, as a JSON object, where they are

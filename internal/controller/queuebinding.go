@@ -96,7 +96,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
-		Watches(&batchv1.Job{}, jobEvents(r.Ledgers)).
+		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.Metrics)).
 		WatchesRawSource(source.Func(r.Enqueuer.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).
 		Complete(r)
@@ -120,6 +120,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 
+	r.Metrics.Of(request.NamespacedName)
 	template := r.templates.check(ctx, binding, r.Registry.Suspicions(request.NamespacedName))
 	report, q, after := r.ensureLoop(ctx, binding, template)
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)

@@ -176,7 +176,7 @@ func (r *Reconciler) requeueSlice(ctx context.Context, cached *v1alpha1.QueueBin
 	if err == nil {
 		state.account(lastSent)
 	}
-	r.Metrics.Requeued(key, len(outcome.Requeued))
+	r.Metrics.Of(key).Requeued(len(outcome.Requeued))
 	r.recordRequeue(cached, outcome)
 	return len(outcome.Requeued) > 0, err
 }

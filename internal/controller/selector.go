@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 )
 
@@ -19,19 +20,21 @@ func (r *Reconciler) selects(binding *v1alpha1.QueueBinding) bool {
 	return r.Selector == nil || r.Selector.Matches(labels.Set(binding.Labels))
 }
 
-// Led lists the bindings that are this operator's, and none until it is elected: replicas that wait would tell the same again. What it
-// lists is the cache's own.
-func (r *Reconciler) Led(elected <-chan struct{}) metrics.Bindings {
-	return func(ctx context.Context) ([]v1alpha1.QueueBinding, error) {
-		select {
-		case <-elected:
-		default:
-			return nil, nil
-		}
-		list := &v1alpha1.QueueBindingList{}
-		err := r.Client.List(ctx, list, &client.ListOptions{LabelSelector: r.Selector}, client.UnsafeDisableDeepCopy)
-		return list.Items, err
+// States returns what there is to tell of each binding that is this operator's. The bindings are the cache's own.
+func (r *Reconciler) States(ctx context.Context) ([]metrics.State, error) {
+	list := &v1alpha1.QueueBindingList{}
+	if err := r.Client.List(ctx, list, &client.ListOptions{LabelSelector: r.Selector}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
 	}
+	states := make([]metrics.State, len(list.Items))
+	for i := range list.Items {
+		binding := &list.Items[i]
+		states[i] = metrics.State{Binding: binding, Intake: r.Registry.Observe(client.ObjectKeyFromObject(binding))}
+		if most := ledger.MaxFailed(&binding.Spec); most != ledger.Unlimited {
+			states[i].MaxFailedJobs = &most
+		}
+	}
+	return states, nil
 }
 
 // handOver leaves a binding to another operator.

@@ -3,12 +3,14 @@ package controller
 import (
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
+	"github.com/queuebinding/queuebinding/internal/intake"
 )
 
 func TestOperatorsWithOtherSelectorsHaveOtherLeases(t *testing.T) {
@@ -39,8 +41,8 @@ func TestOperatorsWithOtherSelectorsHaveOtherLeases(t *testing.T) {
 	}
 }
 
-// Replicas that do not lead, and operators with other selectors, tell nothing that another one tells.
-func TestTheLeaderTellsOfItsBindings(t *testing.T) {
+// Operators with other selectors tell nothing that another one tells.
+func TestAnOperatorTellsOfItsBindings(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -52,18 +54,16 @@ func TestTheLeaderTellsOfItsBindings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elected := make(chan struct{})
-	for _, tc := range []struct {
-		selector labels.Selector
-		lead     bool
-		want     int
-	}{{selector, false, 0}, {nil, false, 0}, {selector, true, 1}, {nil, true, 2}} {
-		if tc.lead && tc.selector != nil {
-			close(elected)
+	for want, selector := range map[int]labels.Selector{1: selector, 2: nil} {
+		r := &Reconciler{Client: c, Selector: selector, Registry: intake.NewRegistry(nil, nil, logr.Discard(), nil)}
+		got, err := r.States(t.Context())
+		if err != nil || len(got) != want {
+			t.Errorf("selector %v: got %d bindings, %v; want %d", selector, len(got), err, want)
 		}
-		r := &Reconciler{Client: c, Selector: tc.selector}
-		if got, err := r.Led(elected)(t.Context()); err != nil || len(got) != tc.want {
-			t.Errorf("selector %v, leading %t: got %d bindings, %v; want %d", tc.selector, tc.lead, len(got), err, tc.want)
+		for _, state := range got {
+			if state.Intake != nil {
+				t.Errorf("%s has a loop to tell of", state.Binding.Name)
+			}
 		}
 	}
 }

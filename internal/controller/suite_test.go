@@ -142,21 +142,30 @@ func allowAggregation(server *envtest.APIServer) {
 		Set("proxy-client-key-file", keyFile)
 }
 
-// startOperator runs the manager with all that cmd/main.go adds to it, until the suite ends.
-func startOperator(config *rest.Config, scheme *runtime.Scheme) {
+// another labels the bindings that the suite's operator leaves to another one, which a spec starts.
+const another = "another-operator"
+
+// newManager makes a manager with a cache as cmd/main.go has it.
+func newManager(config *rest.Config, scheme *runtime.Scheme, options ctrl.Options) ctrl.Manager {
 	GinkgoHelper()
 	owned, err := labels.Parse(v1alpha1.LabelBinding)
 	Expect(err).NotTo(HaveOccurred())
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:  scheme,
-		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}: {Label: owned, Transform: job.Trim},
-		}},
-	})
+	options.Scheme = scheme
+	options.Metrics = metricsserver.Options{BindAddress: "0"}
+	options.Cache = cache.Options{ByObject: map[client.Object]cache.ByObject{&batchv1.Job{}: {Label: owned, Transform: job.Trim}}}
+	mgr, err := ctrl.NewManager(config, options)
 	Expect(err).NotTo(HaveOccurred())
+	return mgr
+}
+
+// startOperator runs the manager with all that cmd/main.go adds to it, until the suite ends.
+func startOperator(config *rest.Config, scheme *runtime.Scheme) {
+	GinkgoHelper()
+	mgr := newManager(config, scheme, ctrl.Options{})
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	Expect(addController(mgr, recorder)).To(Succeed())
+	ours, err := labels.Parse("!" + another)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(addController(mgr, recorder, prometheus.NewRegistry(), ours)).To(Succeed())
 	Expect(apiserver.SetupWithManager(mgr, recorder, apiserver.Options{
 		BindAddress: "127.0.0.1:0", Namespace: system, RegisterLocally: true,
 	})).To(Succeed())
@@ -174,9 +183,9 @@ func startOperator(config *rest.Config, scheme *runtime.Scheme) {
 func keys() job.Keys { return job.Keys{Current: []byte("0123456789abcdef0123456789abcdef")} }
 
 // addController wires reconciler and intake together as cmd/main.go does, with queues in memory.
-func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, measured *prometheus.Registry, selector labels.Selector) error {
 	ledgers := ledger.NewSet(clock.RealClock{})
-	counters := metrics.New(prometheus.NewRegistry())
+	counters := metrics.New(measured)
 	enqueuer := &controller.Enqueuer{}
 	registry := intake.NewRegistry(&intake.Dependencies{
 		Client:   mgr.GetClient(),
@@ -192,7 +201,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 	if err := mgr.Add(registry); err != nil {
 		return err
 	}
-	return (&controller.Reconciler{
+	reconciler := &controller.Reconciler{
 		Client:   mgr.GetClient(),
 		Reader:   mgr.GetAPIReader(),
 		Recorder: recorder,
@@ -201,7 +210,12 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder) error {
 		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: clock.RealClock{}, Keys: keys},
 		Metrics:  counters,
 		Clock:    clock.RealClock{},
+		Selector: selector,
 		Enqueuer: enqueuer,
 		Tenancy:  &controller.Tenancy{ARN: sqs.NewOpener().ARN},
-	}).SetupWithManager(mgr)
+	}
+	if err := reconciler.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return metrics.RegisterGauges(measured, mgr.Elected(), reconciler.States)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 )
 
 // Watches returns what the operator watches in the namespaces of bindings.
@@ -67,7 +68,7 @@ func bindingEvents(registry *intake.Registry) handler.EventHandler {
 
 // jobEvents enters Jobs into the ledgers and then enqueues their bindings, in this order: the reconciler must find what
 // happened.
-func jobEvents(ledgers *ledger.Set) handler.EventHandler {
+func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics) handler.EventHandler {
 	enqueue := func(object client.Object, q requests) {
 		if owner := metav1.GetControllerOf(object); owner != nil {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)
@@ -87,12 +88,31 @@ func jobEvents(ledgers *ledger.Set) handler.EventHandler {
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { observe(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
 			if job.Owner(e.ObjectOld) != job.Owner(e.ObjectNew) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() {
 				forget(e.ObjectOld, q)
 			}
 			observe(e.ObjectNew, q)
+			observeEnd(ctx, counted, e.ObjectOld.(*batchv1.Job), e.ObjectNew.(*batchv1.Job))
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) { forget(e.Object, q) },
 	}
+}
+
+// observeEnd takes in a Job's end, if this is it. A Job that has ended when it is first seen is not taken in: another operator may have
+// done so.
+func observeEnd(ctx context.Context, counted *metrics.Metrics, before, after *batchv1.Job) {
+	if job.Owner(after) == "" {
+		return
+	}
+	end, ended := job.ObserveEnd(before, after)
+	if !ended {
+		return
+	}
+	how := metrics.OutcomeSucceeded
+	if end.State == job.Failed {
+		how = metrics.OutcomeFailed
+	}
+	key := types.NamespacedName{Namespace: after.Namespace, Name: metav1.GetControllerOf(after).Name}
+	counted.Known(key).Finished(ctx, how, end.Took, end.SinceSent)
 }

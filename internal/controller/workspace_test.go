@@ -47,20 +47,30 @@ func newBinding(namespace string) *v1alpha1.QueueBinding {
 	}
 }
 
+// allowed are the annotations of a namespace whose bindings may use the queues of tests.
+var allowed = map[string]string{
+	v1alpha1.AnnotationAllowedQueues: "arn:aws:sqs:eu-west-1:123456789012:test-*", v1alpha1.AnnotationOperatorIdentity: "true",
+}
+
 // newWorkspace makes a namespace with a binding, as changed.
 func newWorkspace(ctx SpecContext, change ...func(*v1alpha1.QueueBindingSpec)) *workspace {
 	GinkgoHelper()
-	return newWorkspaceIn(ctx, map[string]string{
-		v1alpha1.AnnotationAllowedQueues: "arn:aws:sqs:eu-west-1:123456789012:test-*", v1alpha1.AnnotationOperatorIdentity: "true",
-	}, change...)
+	return newWorkspaceIn(ctx, allowed, change...)
 }
 
 // newWorkspaceIn makes a namespace with these annotations, and a binding in it, as changed.
 func newWorkspaceIn(ctx SpecContext, annotations map[string]string, change ...func(*v1alpha1.QueueBindingSpec)) *workspace {
 	GinkgoHelper()
+	return newWorkspaceWith(ctx, annotations, nil, change...)
+}
+
+// newWorkspaceWith makes a namespace with these annotations, and a binding in it with these labels, as changed.
+func newWorkspaceWith(ctx SpecContext, annotations, labels map[string]string, change ...func(*v1alpha1.QueueBindingSpec)) *workspace {
+	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Annotations: annotations}}
 	Expect(k8s.Create(ctx, namespace)).To(Succeed())
 	w := &workspace{namespace: namespace.Name, binding: newBinding(namespace.Name), ended: time.Now().Add(-time.Minute).Truncate(time.Second)}
+	w.binding.Labels = labels
 	for _, c := range change {
 		c(&w.binding.Spec)
 	}

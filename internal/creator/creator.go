@@ -39,8 +39,10 @@ type Options struct {
 	Wanted func() bool
 	// Crowded reports whether messages that wait for the API server are to go back: the first, which tries for all, or the others.
 	Crowded func(first bool) bool
-	// Created, where it is set, is called for each Job that was created.
-	Created func()
+	// Created, where it is set, is called for each Job that was created, with its message.
+	Created func(*queue.Message)
+	// Failed, where it is set, is called for each attempt that failed through no fault of the message, with one of the reasons of Ready.
+	Failed func(reason string)
 	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
 	// again, the message is at fault.
 	Sample func() ([]client.Object, error)
@@ -59,7 +61,8 @@ type Creator struct {
 	log      logr.Logger
 	uid      types.UID
 	wanted   func() bool
-	created  func()
+	created  func(*queue.Message)
+	failed   func(reason string)
 	sample   func() ([]client.Object, error)
 	// creates counts the Jobs that were created.
 	creates atomic.Int64
@@ -82,6 +85,7 @@ func New(ctx, stopped context.Context, o Options) *Creator {
 		uid:      o.UID,
 		wanted:   o.Wanted,
 		created:  o.Created,
+		failed:   o.Failed,
 		sample:   o.Sample,
 	}
 }
@@ -144,6 +148,9 @@ func (c *Creator) deliver(d *delivery) (job.Record, error) {
 		}
 		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			c.log.Info("Could not create a Job; the message is kept", "messageID", d.message.ID, "job", d.name, "reason", blocked.Reason, "cause", blocked.Error())
+			if c.failed != nil {
+				c.failed(blocked.Reason)
+			}
 			c.gate.refuse(blocked.Reason, blocked.Error())
 			continue
 		}
@@ -214,7 +221,7 @@ func (c *Creator) create(d *delivery) (job.Record, error) {
 			c.creates.Add(1)
 			c.log.V(1).Info("Created a Job", "messageID", d.message.ID, "job", created.Name)
 			if c.created != nil {
-				c.created()
+				c.created(d.message)
 			}
 			return job.Observe(created), c.secrets.handOver(d.secrets, created)
 		}

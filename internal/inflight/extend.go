@@ -34,6 +34,7 @@ type extender struct {
 	// requests ends when nothing is to be kept hidden any more.
 	requests context.Context
 	timer    *timer.Timer
+	extended func(done, late bool)
 
 	mu     sync.Mutex
 	hidden map[string]*hidden // by receipt handle
@@ -44,14 +45,18 @@ type extender struct {
 // hidden is how long a message stays hidden.
 type hidden struct {
 	received time.Time
-	// due is when to extend it.
-	due time.Time
+	// sent is when it was sent, zero where that is not known.
+	sent time.Time
+	// expires is when it becomes visible unless it is extended, zero where that is not known.
+	expires time.Time
+	// wanted is when it was first to be extended, due when to do so or to try again.
+	wanted, due time.Time
 	// failures is how often that failed in a row.
 	failures int
 }
 
 func newExtender(requests context.Context, o Options) *extender {
-	e := &extender{clock: o.Clock, queue: o.Queue, visibility: o.Visibility, requests: requests, hidden: map[string]*hidden{}, extending: map[string]chan struct{}{}}
+	e := &extender{clock: o.Clock, queue: o.Queue, visibility: o.Visibility, requests: requests, extended: o.Extended, hidden: map[string]*hidden{}, extending: map[string]chan struct{}{}}
 	e.timer = timer.New(o.Clock, e.extendDue)
 	return e
 }
@@ -59,10 +64,16 @@ func newExtender(requests context.Context, o Options) *extender {
 func (e *extender) received(messages []queue.Message, began time.Time, visibility time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i := range messages {
-		e.hidden[messages[i].ReceiptHandle] = &hidden{received: began, due: began.Add(visibility / 3)}
+	// A poll may have waited for longer than a third of the timeout, so that extensions are due at once.
+	now, due := e.clock.Now(), began.Add(visibility/3)
+	wanted := due
+	if wanted.Before(now) {
+		wanted = now
 	}
-	e.timer.FireBy(began.Add(visibility / 3))
+	for i := range messages {
+		e.hidden[messages[i].ReceiptHandle] = &hidden{received: began, sent: messages[i].SentTime, expires: now.Add(visibility), wanted: wanted, due: due}
+	}
+	e.timer.FireBy(due)
 }
 
 func (e *extender) hide(receiptHandle string, received time.Time) {
@@ -71,8 +82,9 @@ func (e *extender) hide(receiptHandle string, received time.Time) {
 	if _, ok := e.hidden[receiptHandle]; ok {
 		return
 	}
-	e.hidden[receiptHandle] = &hidden{received: received, due: e.clock.Now()}
-	e.timer.FireBy(e.clock.Now())
+	now := e.clock.Now()
+	e.hidden[receiptHandle] = &hidden{received: received, wanted: now, due: now}
+	e.timer.FireBy(now)
 }
 
 func (e *extender) forget(receiptHandle string) {
@@ -89,6 +101,20 @@ func (e *extender) awaitExtension(receiptHandle string) {
 	if ok {
 		<-extending
 	}
+}
+
+func (e *extender) survey() Survey {
+	now := e.clock.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var survey Survey
+	for _, message := range e.hidden {
+		if sent := message.sent; !sent.IsZero() && (survey.OldestSent.IsZero() || sent.Before(survey.OldestSent)) {
+			survey.OldestSent = sent
+		}
+		survey.Lag = max(survey.Lag, now.Sub(message.wanted))
+	}
+	return survey
 }
 
 // extendDue extends the visibility timeouts of which a third is over, and returns when to do so again.
@@ -158,15 +184,21 @@ func (e *extender) extendBatch(ctx context.Context, handles []string, until time
 		close(e.extending[handles[i]])
 		delete(e.extending, handles[i])
 		message, ok := e.hidden[handles[i]]
+		invalid := err != nil && queue.ReasonOf(err) == queue.ReceiptHandleInvalid
+		if ok && e.extended != nil && (err == nil || invalid) {
+			e.extended(err == nil, !message.expires.IsZero() && now.After(message.expires))
+		}
 		switch {
 		case !ok:
-		case err == nil && last, queue.ReasonOf(err) == queue.ReceiptHandleInvalid && err != nil:
+		case err == nil && last, invalid:
 			delete(e.hidden, handles[i])
 		case err == nil:
 			message.failures = 0
+			message.expires = now.Add(until)
 			// Not all at the same time for ever, where many began at the same time.
 			third := until / 3
 			message.due = now.Add(third - rand.N(third/4+1))
+			message.wanted = message.due
 		default:
 			again := min(until/12, maxExtensionRetry)
 			for range min(message.failures, 10) {

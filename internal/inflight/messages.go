@@ -49,10 +49,21 @@ func (m *Messages) DeleteDone(receiptHandle string, deleted func()) {
 	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: never, done: true, deleted: deleted})
 }
 
-// Return makes a message visible to all, at once or after a delay.
-func (m *Messages) Return(receiptHandle string, after time.Duration) {
+// Return makes a message visible to all, at once or after a delay. The reason is for Options.Returned.
+func (m *Messages) Return(receiptHandle string, after time.Duration, reason string) {
 	m.extender.forget(receiptHandle)
-	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: after})
+	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: after, reason: reason})
+}
+
+// Survey returns what there is to tell of all messages. It goes through them.
+func (m *Messages) Survey() Survey { return m.extender.survey() }
+
+// Survey is what there is to tell of the messages in flight.
+type Survey struct {
+	// OldestSent is when the oldest one was sent, of those whose receive was seen; zero where there is none.
+	OldestSent time.Time
+	// Lag is how long the most overdue extension is overdue, 0 where none is.
+	Lag time.Duration
 }
 
 // ReturnUndone has messages given back from now on instead of deleted, unless their work is done: their Jobs are going, and

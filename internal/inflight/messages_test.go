@@ -62,8 +62,8 @@ func TestDeletionsShareRequests(t *testing.T) {
 
 func TestAMessageThatIsGivenBackIsNotExtended(t *testing.T) {
 	received(t, 2, func(q *fake.Queue, m *Messages, messages []queue.Message) {
-		m.Return(messages[0].ReceiptHandle, 0)
-		m.Return(messages[1].ReceiptHandle, time.Minute)
+		m.Return(messages[0].ReceiptHandle, 0, "")
+		m.Return(messages[1].ReceiptHandle, time.Minute, "")
 		time.Sleep(time.Second)
 		if q.AllHidden() {
 			t.Error("it is still hidden")
@@ -122,7 +122,7 @@ func TestReleasesAreTriedAgain(t *testing.T) {
 func TestCloseCarriesOutWhatWasAskedFor(t *testing.T) {
 	received(t, 3, func(q *fake.Queue, m *Messages, messages []queue.Message) {
 		m.Delete(messages[0].ReceiptHandle)
-		m.Return(messages[1].ReceiptHandle, 0)
+		m.Return(messages[1].ReceiptHandle, 0, "")
 		m.Close()
 		m.Delete(messages[2].ReceiptHandle)
 		if left, _ := q.Left(); left != 2 || q.AllHidden() {
@@ -171,7 +171,7 @@ func TestALateExtensionDoesNotLandAfterAGiveBack(t *testing.T) {
 		messages := q.Take(1, visibility)
 		m.Received(messages, time.Now(), visibility)
 		time.Sleep(visibility/3 + time.Second) // the extension is under way
-		m.Return(messages[0].ReceiptHandle, 8*time.Second)
+		m.Return(messages[0].ReceiptHandle, 8*time.Second, "")
 		time.Sleep(15 * time.Second)
 		if q.AllHidden() {
 			t.Error("the message that was given back is hidden")

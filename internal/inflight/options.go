@@ -20,4 +20,10 @@ type Options struct {
 	Visibility func() time.Duration
 	// Deleted, where it is set, is called for each message that was deleted.
 	Deleted func()
+	// Returned, where it is set, is called for each message that was given back, with the reason that Return was told, or an empty one
+	// where ReturnUndone kept it from being deleted.
+	Returned func(reason string)
+	// Extended, where it is set, is called for each extension of a visibility timeout that the queue took or was too late for. late
+	// reports whether the timeout had ended before, as far as that is known.
+	Extended func(done, late bool)
 }

@@ -37,6 +37,8 @@ type release struct {
 	visibleAfter time.Duration
 	// done reports whether the message's work is done: it is deleted then whatever became of the binding.
 	done bool
+	// reason is why it is given back.
+	reason string
 	// deleted, where it is set, is called when the message is deleted.
 	deleted func()
 	// due is when the request is made, however few share it.
@@ -60,6 +62,7 @@ type releaser struct {
 	// extender forgets each message that was released, or given up on.
 	extender *extender
 	deleted  func()
+	returned func(reason string)
 	// returnUndone has messages given back that would be deleted before their work is done.
 	returnUndone atomic.Bool
 	// underWay are the batches being released, of which places bounds how many make a request at a time: one that is tried
@@ -74,7 +77,7 @@ type releaser struct {
 
 func newReleaser(requests context.Context, o Options, extender *extender) *releaser {
 	r := &releaser{
-		clock: o.Clock, queue: o.Queue, log: o.Log, requests: requests, batchWait: batchWait, extender: extender, deleted: o.Deleted,
+		clock: o.Clock, queue: o.Queue, log: o.Log, requests: requests, batchWait: batchWait, extender: extender, deleted: o.Deleted, returned: o.Returned,
 		places: make(chan struct{}, parallelReleases),
 	}
 	if o.FIFO {
@@ -186,6 +189,8 @@ func (r *releaser) request(batch []release, k kind, attempt int) (again []releas
 		switch {
 		case err == nil && after == never:
 			r.wasDeleted(batch[i])
+		case err == nil && r.returned != nil:
+			r.returned(batch[i].reason)
 		case err == nil:
 		case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
 			r.log.V(1).Info("Could not release a message that was received again", "delete", after == never, "cause", err.Error())

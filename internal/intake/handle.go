@@ -45,7 +45,7 @@ type handler struct {
 	created    *lru.Cache
 	rejections rejections
 	report     *reporter
-	metrics    *metrics.Metrics
+	metrics    *metrics.Binding
 	recorder   *events.Recorder
 }
 
@@ -64,7 +64,7 @@ func (h *handler) handleBatch(messages []queue.Message, done func(*queue.Message
 				// The order of a group holds only if what is behind goes back with it.
 				for _, behind := range group[i+1:] {
 					h.ledger.Return(1)
-					h.inFlight.Return(behind.ReceiptHandle, 0)
+					h.inFlight.Return(behind.ReceiptHandle, 0, metrics.GivenBackGroupOrder)
 					done(behind)
 				}
 				return
@@ -203,7 +203,7 @@ func (h *handler) acknowledge(message *queue.Message, lineage job.Lineage, recor
 		h.inFlight.DeleteDone(message.ReceiptHandle, acknowledged)
 	case record.Receipt.Handle == message.ReceiptHandle, !record.Receipt.SameMessage(job.ReceiptOf(message)):
 		if !h.ledger.Answers(record.Name, job.ReceiptOf(message)) {
-			h.inFlight.Return(message.ReceiptHandle, record.Grace) // it ended before it could be told of this receipt
+			h.inFlight.Return(message.ReceiptHandle, record.Grace, metrics.GivenBackJobEnded) // it ended before it could be told of this receipt
 		}
 	default: // the Job bears a later receipt
 		h.inFlight.Forget(message.ReceiptHandle)
@@ -219,21 +219,23 @@ func (h *handler) giveBack(message *queue.Message, record job.Record, cause erro
 	case errors.Is(cause, errInHand):
 		h.inFlight.Forget(message.ReceiptHandle) // it comes back, and finds the Job
 	case errors.Is(cause, creator.ErrGone) && record.MessageOnQueue():
-		h.inFlight.Return(message.ReceiptHandle, record.Grace) // its Pods may still run
+		h.inFlight.Return(message.ReceiptHandle, record.Grace, metrics.GivenBackJobGone) // its Pods may still run
+	case errors.Is(cause, creator.ErrGone):
+		h.inFlight.Return(message.ReceiptHandle, 0, metrics.GivenBackJobGone)
 	default:
-		h.inFlight.Return(message.ReceiptHandle, 0)
+		h.inFlight.Return(message.ReceiptHandle, 0, metrics.GivenBackNotWanted)
 	}
 }
 
 // reject leaves a message to the queue and its redrive policy, and says why.
 func (h *handler) reject(message *queue.Message, rejection *job.RejectionError) {
 	delay := retryDelay(message.ReceiveCount)
-	h.inFlight.Return(message.ReceiptHandle, delay)
+	h.inFlight.Return(message.ReceiptHandle, delay, metrics.GivenBackRejected)
 	now := h.clock.Now()
 	h.report.rejected(v1alpha1.Rejection{
 		MessageID: message.ID, Reason: rejection.Reason, Message: events.Truncate(rejection.Message), Time: metav1.NewTime(now.Truncate(time.Second)),
 	}, h.rejections.add(now))
-	h.metrics.Rejected(h.key, rejection.Reason)
+	h.metrics.Rejected(rejection.Reason)
 	h.recorder.Record(h.key, h.uid, events.MessageRejected(message.ID, rejection.Reason, rejection.Message))
 	h.log.Info("Rejected a message", "messageID", message.ID, "reason", rejection.Reason, "cause", rejection.Message, "hiddenFor", delay)
 }

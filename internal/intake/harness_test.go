@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
@@ -39,8 +41,11 @@ type bench struct {
 	binding *v1alpha1.QueueBinding
 	client  client.WithWatch
 	memory  *Memory
-	stop    context.CancelFunc
-	done    chan struct{}
+	// registry has the metrics of the loop.
+	registry *prometheus.Registry
+	metrics  *metrics.Metrics
+	stop     context.CancelFunc
+	done     chan struct{}
 
 	mu sync.Mutex
 	// blind has created Jobs not seen.
@@ -79,7 +84,8 @@ func newBench(t *testing.T, c clock.WithDelayedExecution, change func(*v1alpha1.
 			t.Fatal(err)
 		}
 	}
-	b := &bench{t: t, queue: &fake.Queue{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c), memory: NewMemory()}
+	b := &bench{t: t, queue: &fake.Queue{}, created: map[string]int{}, clock: c, ledgers: ledger.NewSet(c), memory: NewMemory(), registry: prometheus.NewPedanticRegistry()}
+	b.metrics = metrics.New(b.registry)
 	b.client = clientfake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&batchv1.Job{}).WithInterceptorFuncs(interceptor.Funcs{Create: b.create}).Build()
 	b.binding = newTestBinding()
 	if change != nil {
@@ -94,7 +100,7 @@ func (b *bench) start(from queue.Queue) {
 	b.stop, b.done = stop, make(chan struct{})
 	loop := newLoop(stopping, &Dependencies{
 		Client: b.client, Reader: b.client, Recorder: events.NewRecorder(clientevents.NewFakeRecorder(1000)), Ledgers: b.ledgers,
-		Clock: b.clock, Limiter: creator.NewLimiter(32), Memory: b.memory, Keys: func() job.Keys { return testKeys },
+		Metrics: b.metrics, Clock: b.clock, Limiter: creator.NewLimiter(32), Memory: b.memory, Keys: func() job.Keys { return testKeys },
 	}, logr.Discard(), b.settings(), from, func() {})
 	b.loop = loop
 	go func(done chan<- struct{}) {

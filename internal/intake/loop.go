@@ -55,8 +55,9 @@ type Dependencies struct {
 	Reader   client.Reader
 	Recorder *events.Recorder
 	Ledgers  *ledger.Set
-	Metrics  *metrics.Metrics
-	Clock    clock.WithDelayedExecution
+	// Metrics count and observe; nil does not.
+	Metrics *metrics.Metrics
+	Clock   clock.WithDelayedExecution
 	// Limiter bounds the objects that are created at a time, over all bindings.
 	Limiter *creator.Limiter
 	// Memory bounds what messages take, over all bindings.
@@ -83,6 +84,10 @@ type Loop struct {
 	holding  *holding
 	stats    *statsPoller
 	report   *reporter
+	metrics  *metrics.Binding
+	oldest   *oldest
+	// lastReceive is when the queue last answered a receive, in Unix nanoseconds; 0 before that.
+	lastReceive atomic.Int64
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
@@ -103,7 +108,8 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		log:       log,
 		key:       client.ObjectKeyFromObject(settings.Binding),
 		uid:       settings.Binding.UID,
-		queue:     q,
+		metrics:   deps.Metrics.Of(client.ObjectKeyFromObject(settings.Binding)),
+		oldest:    &oldest{},
 		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
 		report:    newReporter(changed),
 		settings:  &atomic.Pointer[Settings]{},
@@ -113,6 +119,8 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		secondary: make(chan struct{}, parallelReceives-1),
 	}
 	l.settings.Store(settings)
+	q = observedQueue{q, l.metrics}
+	l.queue = q
 	requests, cancelRequests := timer.Outlive(stopped, deps.Clock, requestsLast)
 	creates, cancelCreates := timer.Outlive(stopped, deps.Clock, createsLast)
 	l.requests = requests
@@ -123,10 +131,10 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	l.ledger = deps.Ledgers.Attach(l.uid, l.wakeUp)
 	l.inFlight = inflight.New(requests, inflight.Options{
 		Queue: q, Clock: deps.Clock, Log: log, FIFO: l.fifo, Visibility: l.visibility,
-		Deleted: func() { deps.Metrics.Acknowledged(l.key) },
+		Deleted: l.metrics.Acknowledged, Returned: l.returned, Extended: l.metrics.Extended,
 	})
 	l.holding = &holding{memory: deps.Memory, freed: l.wakeUp}
-	l.stats = newStatsPoller(stopped, deps.Clock, q, l.report)
+	l.stats = newStatsPoller(stopped, deps.Clock, q, l.report, l.oldest)
 	options := creator.Options{
 		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
 		Binding: l.key, UID: l.uid, Wanted: l.wanted,
@@ -134,7 +142,8 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		Crowded: func(first bool) bool {
 			return deps.Memory.isStarved() || !first && deps.Memory.isShort() && l.holding.bytes.Load() > littleHeld
 		},
-		Created: func() { deps.Metrics.Created(l.key) },
+		Created: l.jobCreated,
+		Failed:  l.metrics.CreateFailed,
 		Sample:  l.sample,
 		Blocked: func(reason, message string) {
 			l.report.blocked(reason, message)
@@ -144,13 +153,13 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	l.creator = creator.New(creates, stopped, options)
 	// Two operators may have been at work before: one that led, and one that had been deposed.
 	l.recovery = creator.NewRecovery(l.creator, options, 2*parallelBatches*queue.MaxBatch, func(receiptHandle string) {
-		l.inFlight.Return(receiptHandle, 0)
+		l.inFlight.Return(receiptHandle, 0, metrics.GivenBackJobGone)
 	})
 	l.handler = &handler{
 		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, keys: deps.Keys, clock: deps.Clock, log: log,
 		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
 		memory: deps.Memory, heavy: make(chan struct{}, 1),
-		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
+		report: l.report, metrics: l.metrics, recorder: deps.Recorder,
 	}
 	return l
 }
@@ -351,15 +360,18 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 		return false, err
 	}
 	l.report.received()
+	arrived := l.deps.Clock.Now()
+	l.lastReceive.Store(arrived.UnixNano())
+	l.oldest.received(messages)
 	if len(messages) == 0 {
 		<-l.batches
 		return false, nil
 	}
-	l.deps.Metrics.Received(l.key, len(messages))
 	l.stats.pollSoon()
 	l.recovery.ExpectSoon()
 	for i := range messages {
-		messages[i].ReceivedTime = began
+		messages[i].ReceivedTime, messages[i].ArrivedTime = began, arrived
+		l.metrics.Received(l.requests, since(messages[i].SentTime, arrived))
 	}
 	l.inFlight.Received(messages, began, visibility)
 	l.underWay.Go(func() {

@@ -9,6 +9,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/inflight"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -91,7 +92,7 @@ func (r *receipts) failed(record job.Record, known *holder, newest, seen bool) {
 		return
 	}
 	delay := retryDelay(known.receipt.Count)
-	r.inFlight.Return(known.receipt.Handle, max(delay-since, 0).Round(time.Second))
+	r.inFlight.Return(known.receipt.Handle, max(delay-since, 0).Round(time.Second), metrics.GivenBackJobFailed)
 }
 
 // Gone implements ledger.Watcher.
@@ -102,13 +103,13 @@ func (r *receipts) Gone(name string) {
 	}
 	delete(r.byName, name)
 	for _, other := range known.others {
-		r.inFlight.Return(other.Handle, known.grace)
+		r.inFlight.Return(other.Handle, known.grace, metrics.GivenBackJobGone)
 	}
 	switch known.state {
 	case job.Active:
-		r.inFlight.Return(known.receipt.Handle, known.grace)
+		r.inFlight.Return(known.receipt.Handle, known.grace, metrics.GivenBackJobGone)
 	case "":
-		r.inFlight.Return(known.receipt.Handle, corev1.DefaultTerminationGracePeriodSeconds*time.Second)
+		r.inFlight.Return(known.receipt.Handle, corev1.DefaultTerminationGracePeriodSeconds*time.Second, metrics.GivenBackJobGone)
 	}
 }
 

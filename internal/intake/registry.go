@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/queuebinding/queuebinding/internal/events"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 )
 
@@ -134,7 +135,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 		close(started.done)
 		r.changed(key)
 	}()
-	return loop.report.snapshot(), opened
+	return loop.report.snapshot(), loop.queue
 }
 
 // reportOf returns what the running loop of a binding last reported, so that other credentials do not make it unknown.
@@ -164,6 +165,17 @@ func (r *Registry) Suspicions(key types.NamespacedName) int {
 		return current.loop.report.snapshot().Suspicions
 	}
 	return 0
+}
+
+// Observe returns what the binding's loop has to tell at a scrape, nil where none runs.
+func (r *Registry) Observe(key types.NamespacedName) *metrics.Intake {
+	r.mu.Lock()
+	current, ok := r.running[key]
+	r.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	return current.loop.observe()
 }
 
 // HandOver stops the loop of a binding that is another operator's from now on, if there is one. What still arrives in its

@@ -24,6 +24,7 @@ type statsPoller struct {
 	clock  clock.Clock
 	queue  queue.Queue
 	report *reporter
+	oldest *oldest
 	timer  *timer.Timer
 	// polled is when the queue was last asked, in Unix nanoseconds.
 	polled atomic.Int64
@@ -31,8 +32,8 @@ type statsPoller struct {
 	receives atomic.Bool
 }
 
-func newStatsPoller(ctx context.Context, c clock.WithDelayedExecution, q queue.Queue, report *reporter) *statsPoller {
-	p := &statsPoller{ctx: ctx, clock: c, queue: q, report: report}
+func newStatsPoller(ctx context.Context, c clock.WithDelayedExecution, q queue.Queue, report *reporter, oldest *oldest) *statsPoller {
+	p := &statsPoller{ctx: ctx, clock: c, queue: q, report: report, oldest: oldest}
 	p.timer = timer.New(c, p.poll)
 	return p
 }
@@ -58,6 +59,9 @@ func (p *statsPoller) poll() time.Time {
 		return time.Time{}
 	}
 	p.report.polled(stats, err, p.receives.Load())
+	if err == nil {
+		p.oldest.polled(stats, p.clock.Now())
+	}
 	interval := idleInterval
 	if err == nil && (stats.VisibleMessages > 0 || stats.InFlightMessages > 0) {
 		interval = busyInterval

@@ -138,13 +138,13 @@ func Owner(object metav1.Object) types.UID {
 	return owner.UID
 }
 
-// keptAnnotations are those that Observe reads.
+// keptAnnotations are those that Observe and ObserveEnd read.
 var keptAnnotations = []string{
 	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied, v1alpha1.AnnotationStoredBytes,
-	v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiptMessageID, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
+	v1alpha1.AnnotationMessageSentAt, v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiptMessageID, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
 }
 
-// Trim drops from a Job what Observe and Owner do not need, so that a cache of many Jobs stays small. What it leaves
+// Trim drops from a Job what Observe, ObserveEnd and Owner do not need, so that a cache of many Jobs stays small. What it leaves
 // may be patched or deleted, and must never be sent as an update.
 func Trim(object any) (any, error) {
 	job, ok := object.(*batchv1.Job)

@@ -26,6 +26,9 @@ const (
 	maxJob = 1 << 20
 )
 
+// messageSentFormat is RFC 3339 with the milliseconds that SQS tells.
+const messageSentFormat = "2006-01-02T15:04:05.000Z07:00"
+
 // Render makes the Job of an attempt at a message. Its errors are *RejectionError.
 func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
 	return render(binding, message, lineage, func() ([]Variable, error) { return variables.Evaluate(ctx, message) })
@@ -53,6 +56,9 @@ func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Line
 	job := instantiate(binding, lineage)
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
+	}
+	if !message.SentTime.IsZero() {
+		job.Annotations[v1alpha1.AnnotationMessageSentAt] = message.SentTime.UTC().Format(messageSentFormat)
 	}
 	if binding.Spec.Acknowledge == v1alpha1.AcknowledgeOnJobSucceeded && message.ReceiptHandle != "" {
 		maps.Copy(job.Annotations, ReceiptOf(message).Annotations())

@@ -40,7 +40,8 @@ func TestRender(t *testing.T) {
 	}
 	if want := map[string]string{
 		"note": "n", v1alpha1.AnnotationMessageID: message.ID, v1alpha1.AnnotationAttempt: "1",
-		v1alpha1.AnnotationGroupID: "g", v1alpha1.AnnotationAttributeTypes: `{"n":"Number"}`,
+		v1alpha1.AnnotationMessageSentAt: message.SentTime.UTC().Format("2006-01-02T15:04:05.000Z"),
+		v1alpha1.AnnotationGroupID:       "g", v1alpha1.AnnotationAttributeTypes: `{"n":"Number"}`,
 		v1alpha1.AnnotationStoredBytes: job.Annotations[v1alpha1.AnnotationStoredBytes],
 	}; !maps.Equal(job.Annotations, want) {
 		t.Errorf("annotations %v, want %v", job.Annotations, want)

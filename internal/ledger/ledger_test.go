@@ -161,3 +161,23 @@ func TestTheFailedJobsLimit(t *testing.T) {
 		}
 	}
 }
+
+// The budget of failed Jobs that is told is the one that new Jobs count for.
+func TestMaxFailed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec v1alpha1.QueueBindingSpec
+		want int
+	}{
+		"defaults":                          {v1alpha1.QueueBindingSpec{}, 1000},
+		"a limit":                           {v1alpha1.QueueBindingSpec{FailedJobsHistoryLimit: new(int32(5))}, 5},
+		"on success, without a policy":      {v1alpha1.QueueBindingSpec{Acknowledge: v1alpha1.AcknowledgeOnJobSucceeded}, Unlimited},
+		"on success, to pause":              {v1alpha1.QueueBindingSpec{Acknowledge: v1alpha1.AcknowledgeOnJobSucceeded, FailedJobsPolicy: v1alpha1.PauseAtFailedJobsLimit}, 1000},
+		"on creation, to delete the oldest": {v1alpha1.QueueBindingSpec{FailedJobsPolicy: v1alpha1.DeleteOldestFailedJobs}, Unlimited},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := MaxFailed(&tc.spec); got != tc.want {
+				t.Errorf("got %d, want %d", got, tc.want)
+			}
+		})
+	}
+}

@@ -44,6 +44,17 @@ func LimitsOf(spec *v1alpha1.QueueBindingSpec, maxStoredBytes int64) Limits {
 	}
 }
 
+// MaxFailed returns how many failed Jobs, of messages taken off the queue as a spec has it now, pause the binding, or Unlimited where
+// they do not.
+func MaxFailed(spec *v1alpha1.QueueBindingSpec) int {
+	pauses := spec.FailedJobsPolicy == v1alpha1.PauseAtFailedJobsLimit ||
+		spec.FailedJobsPolicy == "" && spec.Acknowledge != v1alpha1.AcknowledgeOnJobSucceeded
+	if !pauses {
+		return Unlimited
+	}
+	return LimitsOf(spec, 0).KeepFailed
+}
+
 // StoredReached reports whether Jobs take so many bytes that no more are created.
 func (l Limits) StoredReached(jobs *job.History) bool {
 	return l.MaxStoredBytes > 0 && jobs.StoredBytes() >= l.MaxStoredBytes

@@ -32,6 +32,13 @@ func (s *slots) seen(name string) {
 
 func (s *slots) free(name string) { delete(s.expected, name) }
 
+// Reserved returns how many slots are reserved.
+func (l *Ledger) Reserved() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slots.reserved()
+}
+
 // Reserve takes up to want slots and returns how many it got.
 func (l *Ledger) Reserve(want int, limits Limits) int {
 	l.mu.Lock()

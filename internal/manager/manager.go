@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -121,7 +122,7 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 	}
 	options := ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: f.metricsAddress, SecureServing: f.metricsSecure},
+		Metrics:                       f.metricsServer(),
 		HealthProbeBindAddress:        f.probeAddress,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              leaseName,
@@ -134,10 +135,6 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 			DefaultNamespaces: cached(f.Namespaces),
 			DefaultTransform:  cache.TransformStripManagedFields(),
 		},
-	}
-	if f.metricsSecure {
-		options.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
-		options.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	if change != nil {
 		change(&options)
@@ -162,6 +159,19 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 		return nil, fmt.Errorf("look at the namespaces again and again: %w", err)
 	}
 	return mgr, nil
+}
+
+// metricsServer returns how metrics are served. OpenMetrics, to those who ask for it, has exemplars, which the older text has not.
+func (f *Flags) metricsServer() metricsserver.Options {
+	options := metricsserver.Options{
+		BindAddress: f.metricsAddress, SecureServing: f.metricsSecure,
+		HandlerOpts: []func(*promhttp.HandlerOpts){func(o *promhttp.HandlerOpts) { o.EnableOpenMetrics = true }},
+	}
+	if f.metricsSecure {
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	return options
 }
 
 // ownNamespace is the namespace of the Pod, or "default" outside a cluster.

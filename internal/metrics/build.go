@@ -12,7 +12,7 @@ import (
 func RegisterBuild(registry prometheus.Registerer) error {
 	info := version.Get()
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with labels that tell which build this is.",
+		Name: prefix + "build_info", Help: "1, with labels that tell which build this is.",
 		ConstLabels: prometheus.Labels{"version": info.Version, "commit": info.Commit, "goversion": info.Go},
 	})
 	gauge.Set(1)

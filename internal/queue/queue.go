@@ -33,6 +33,8 @@ type Message struct {
 	SentTime time.Time
 	// ReceivedTime is when the receive was asked for, which is before SQS began to count the message's 12 hours.
 	ReceivedTime time.Time
+	// ArrivedTime is when the answer to that receive was there.
+	ArrivedTime time.Time
 	// ReceiveCount is how often the message was received, this receive included.
 	ReceiveCount int
 }
@@ -56,6 +58,9 @@ type Stats struct {
 	InFlightMessages int64
 	DelayedMessages  int64
 	FIFO             bool
+	// RetentionPeriod is how long the queue keeps a message from when it was sent, also one in flight. It is 0 where the queue does not
+	// tell.
+	RetentionPeriod time.Duration
 	// DeadLetterQueueARN is empty where the queue has no redrive policy.
 	DeadLetterQueueARN string
 	// DeadLetterMessages is nil where the dead-letter queue cannot be read.

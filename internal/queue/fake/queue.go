@@ -263,7 +263,7 @@ func (q *Queue) Redrive(context.Context) error {
 
 // Stats implements queue.Queue.
 func (q *Queue) Stats(context.Context) (queue.Stats, error) {
-	var stats queue.Stats
+	stats := queue.Stats{RetentionPeriod: 4 * 24 * time.Hour} // SQS's default
 	q.Change(func(messages []*Message) {
 		for _, m := range messages {
 			switch {

@@ -275,6 +275,7 @@ func (q *sqsQueue) Stats(ctx context.Context) (queue.Stats, error) {
 		InFlightMessages: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
 		DelayedMessages:  number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
 		FIFO:             strings.HasSuffix(q.url, ".fifo"),
+		RetentionPeriod:  time.Duration(number(types.QueueAttributeNameMessageRetentionPeriod)) * time.Second,
 	}
 	if settings.DeadLetterQueueARN, err = deadLetterTarget(output.Attributes); err != nil {
 		return queue.Stats{}, err

@@ -93,7 +93,7 @@ func TestAMessageThroughTheEmulator(t *testing.T) {
 		}
 	}
 	settings, err := q.Stats(ctx)
-	if err != nil || settings.VisibleMessages != 12 || settings.FIFO || settings.DeadLetterQueueARN != "" {
+	if err != nil || settings.VisibleMessages != 12 || settings.FIFO || settings.DeadLetterQueueARN != "" || settings.RetentionPeriod != 4*24*time.Hour {
 		t.Fatalf("got %+v and %v", settings, err)
 	}
 
