@@ -93,7 +93,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types, the plugin's commands and the metrics: Go code and docs.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -102,6 +102,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
+	@go run ./hack/metricsdocs docs/metrics.md
 
 .PHONY: manifests
 manifests: $(TOOLS)/controller-gen ## Write the CRD and the operator's ClusterRole from the Go markers.
