@@ -97,7 +97,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types, the plugin's commands and the dashboard's panels: Go code, docs, JSON.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types, the plugin's commands, the metrics and the dashboard's panels: Go code, docs, JSON.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -107,6 +107,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	  --renderer=markdown --output-path=docs/api.md
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
 	@go run -C hack/dashboard . -write=$(CURDIR)/config/grafana/dashboard.json
+	@go run ./hack/metricsdocs docs/metrics.md
 
 .PHONY: manifests
 manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	clientevents "k8s.io/client-go/tools/events"
@@ -19,6 +20,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/events"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
 )
@@ -88,11 +90,11 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	loop := newLoop(b.Context(), &Dependencies{
 		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32), Memory: NewMemory(),
-		Keys: func() job.Keys { return testKeys },
+		Keys: func() job.Keys { return testKeys }, Metrics: metrics.New(prometheus.NewRegistry()),
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1}
+		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1, SentTime: time.Now(), ArrivedTime: time.Now()}
 		loop.ledger.Reserve(1, loop.settings.Load().limits())
 		if !loop.handler.handle(message) {
 			b.Fatal("the message was given back")

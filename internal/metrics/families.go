@@ -32,6 +32,8 @@ type Family struct {
 	Labels []Label
 	// Buckets are the upper bounds of a histogram's classic buckets, in seconds.
 	Buckets []float64
+	// OneAtATime reports whether a binding has one series only, whatever the values of its labels are.
+	OneAtATime bool
 	// PerOperator reports whether the metric is of the operator, and has no labels of a binding.
 	PerOperator bool
 }
@@ -57,10 +59,9 @@ func (l Label) value(wanted string) string {
 func (f Family) MaxSeries() int {
 	n := 1
 	for _, label := range f.Labels {
-		n *= len(label.Values)
-	}
-	if f.Labels != nil && f.Name == ready.Name {
-		n = 1 // that of the reason of now
+		if !f.OneAtATime {
+			n *= len(label.Values)
+		}
 	}
 	if f.Kind == Histogram {
 		n *= len(f.Buckets) + 3 // the bucket without a bound, sum and count
@@ -128,11 +129,14 @@ var (
 	givenBackReason = Label{"reason", []string{
 		GivenBackRejected, GivenBackNotWanted, GivenBackGroupOrder, GivenBackJobFailed, GivenBackJobGone, GivenBackJobEnded, GivenBackBindingDeleted,
 	}}
-	queueReason = Label{"reason", []string{
+	// queueReason has the reasons of package queue, which this one must not import: a test of the intake has them all counted.
+	queueReason = Label{"reason", slices.Concat(unreachable, []string{
+		"InvalidMessage", v1alpha1.RefusedNoDeadLetterQueue, v1alpha1.RefusedDeadLetterQueueShared, "ReceiptHandleInvalid",
+	})}
+	unreachable = []string{
 		v1alpha1.ReasonQueueNotFound, v1alpha1.ReasonAccessDenied, v1alpha1.ReasonCredentialsUnavailable, v1alpha1.ReasonKMSError,
-		v1alpha1.ReasonThrottled, v1alpha1.ReasonUnreachable, v1alpha1.ReasonInvalidQueue, v1alpha1.ReasonNotAllowed, "InvalidMessage",
-		v1alpha1.RefusedNoDeadLetterQueue, v1alpha1.RefusedDeadLetterQueueShared, "ReceiptHandleInvalid",
-	}}
+		v1alpha1.ReasonThrottled, v1alpha1.ReasonUnreachable, v1alpha1.ReasonInvalidQueue, v1alpha1.ReasonNotAllowed,
+	}
 	createReason = Label{"reason", []string{
 		v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonForbidden, v1alpha1.ReasonWebhookUnavailable, v1alpha1.ReasonAPIServerUnavailable,
 		v1alpha1.ReasonNamespaceTerminating,
@@ -140,7 +144,7 @@ var (
 	readyReason = Label{"reason", slices.Concat([]string{
 		v1alpha1.ReasonRunning, v1alpha1.ReasonStarting, v1alpha1.ReasonSuspended, v1alpha1.ReasonStoredBytesLimitReached,
 		v1alpha1.ReasonFailedJobsLimitReached, v1alpha1.ReasonJobInvalid, v1alpha1.ReasonExpressionInvalid,
-	}, createReason.Values, queueReason.Values[:8])}
+	}, createReason.Values, unreachable)}
 )
 
 // untilTaken are bounds for ages of messages on their way to a Job and to its end: from a tenth of a second to four days, SQS's usual
@@ -241,7 +245,7 @@ var (
 		Help: "How long the most overdue extension of a visibility timeout is overdue. It is due after a third of the timeout.",
 	}
 	ready = Family{
-		Name: prefix + "ready", Kind: Gauge, Unit: "1 or 0", Labels: []Label{readyReason},
+		Name: prefix + "ready", Kind: Gauge, Unit: "1 or 0", Labels: []Label{readyReason}, OneAtATime: true,
 		Help: "Whether the condition Ready is True, with its reason. A binding has one series, of the reason that it has now.",
 	}
 	lastReceive = Family{

@@ -116,7 +116,7 @@ func TestForgetEndsAllSeries(t *testing.T) {
 	}
 }
 
-func TestNothingIsCountedWithoutMetrics(t *testing.T) {
+func TestNothingIsCountedWithoutMetrics(*testing.T) {
 	var none *Metrics
 	fill(none.Of(pings))
 	none.Known(pings).Finished(context.Background(), OutcomeFailed, time.Second, 0)
