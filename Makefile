@@ -28,6 +28,12 @@ CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
 SERVER   := $(BIN)/queuebinding-apiserver
 PLUGIN   := $(BIN)/kubectl-queuebinding
+CHART    := charts/queuebinding
+# Where packages of it go.
+DIST     ?= dist
+# What the chart has copies of, below $(CHART)/files.
+CHART_FILES := $(CRD) $(wildcard config/rbac/*role*.yaml config/rights/*/role*.yaml config/metrics/*role*.yaml config/apiserver/*role*.yaml) \
+  config/policies/job_creators.yaml config/policies/operator.yaml config/tenancy/policy.yaml config/prometheus/monitor.yaml
 
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
@@ -93,7 +99,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types and the plugin's commands: Go code and docs.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/helm-docs $(TOOLS)/helm-values-schema-json ## Write what follows from the API types, the plugin's commands and the chart's values: Go code, docs and a schema.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -102,11 +108,15 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
+	@$(TOOLS)/helm-values-schema-json --values=$(CHART)/values.yaml --output=$(CHART)/values.schema.json --no-additional-properties --use-helm-docs --indent=2 >/dev/null
+	@$(TOOLS)/helm-docs --log-level=warning --chart-search-root=$(CHART) --sort-values-order=file
 
 .PHONY: manifests
-manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers.
+manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers, and the chart's copies of manifests.
 	@$(TOOLS)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=$(dir $(CRD))
 	@go run ./hack/crd $(CRD)
+	@rm -rf $(CHART)/files
+	@for file in $(CHART_FILES); do install -D -m 644 "$$file" "$(CHART)/files/$${file#config/}"; done
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
@@ -211,6 +221,13 @@ build-installer: $(TOOLS)/kustomize ## Write dist/install.yaml: all that a clust
 	@$(TOOLS)/kustomize build $(BIN)/overlay >dist/install.yaml
 	@echo 'Wrote dist/install.yaml with image $(IMG)'
 
+# The same bytes for the same sources: Helm gives the files the time of the commit.
+.PHONY: chart
+chart: $(TOOLS)/helm ## Write dist/queuebinding-<version>.tgz, the Helm chart. VERSION=1.2.3 sets its version and that of the image.
+	@mkdir -p $(DIST)
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+	  $(TOOLS)/helm package $(CHART) --destination $(DIST) $(if $(VERSION),--version='$(VERSION)' --app-version='$(VERSION)')
+
 # What the targets above need. Tools are rebuilt when the module that pins them
 # changes; our own programs always, which costs nothing where nothing changed.
 
@@ -232,6 +249,15 @@ $(TOOLS)/openapi-gen: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(TOOLS)/helm: hack/tools/helm/go.mod hack/tools/helm/go.sum
+	$(call tool,hack/tools/helm,helm.sh/helm/v4/cmd/helm, (the first time this takes two minutes))
+
+$(TOOLS)/helm-docs: hack/tools/chart/go.mod hack/tools/chart/go.sum
+	$(call tool,hack/tools/chart,github.com/norwoodj/helm-docs/cmd/helm-docs)
+
+$(TOOLS)/helm-values-schema-json: hack/tools/chart/go.mod hack/tools/chart/go.sum
+	$(call tool,hack/tools/chart,github.com/losisin/helm-values-schema-json/v2)
 
 $(TOOLS)/golangci-lint: hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
 	$(call tool,hack/tools/golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint, (the first time this takes minutes))
