@@ -17,8 +17,9 @@ ARGS      ?=
 # Nothing here needs a C compiler; `make test CGO_ENABLED=1 TESTFLAGS=-race` does.
 export CGO_ENABLED ?= 0
 
-# Operators of other projects that the tests run beside ours, as devenvctl calls them.
+# Programs of other projects that the tests run beside ours, as devenvctl calls them.
 NEIGHBOURS := karpenter,kueue
+OBSERVERS  := prometheus,alertmanager
 
 BIN      := bin
 TOOLS    := $(BIN)/tools
@@ -33,7 +34,8 @@ CHART    := charts/queuebinding
 DIST     ?= dist
 # What the chart has copies of, below $(CHART)/files.
 CHART_FILES := $(CRD) $(wildcard config/rbac/*role*.yaml config/rights/*/role*.yaml config/metrics/*role*.yaml config/apiserver/*role*.yaml) \
-  config/policies/job_creators.yaml config/policies/operator.yaml config/tenancy/policy.yaml config/prometheus/monitor.yaml
+  config/policies/job_creators.yaml config/policies/operator.yaml config/tenancy/policy.yaml config/prometheus/monitor.yaml config/prometheus/rules.yaml \
+  config/grafana/dashboard.json
 
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
@@ -59,7 +61,7 @@ demo: build $(DEVENV) $(GUARD) ## Play the whole walk on a cluster and a queue o
 	@$(BIN)/demo
 
 .PHONY: devenv-up
-devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda.
+devenv-up: $(DEVENV) ## Start a Kubernetes cluster and an SQS emulator on this machine. NODE=real, simulated or auto; FAST=1: etcd without fsync; PARTS=all,karpenter adds that, or keda, prometheus, alertmanager.
 	@$(DEVENV) up $(if $(PARTS),--parts='$(PARTS)')
 
 .PHONY: devenv-down
@@ -99,7 +101,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/helm-docs $(TOOLS)/helm-values-schema-json ## Write what follows from the API types, the plugin's commands and the chart's values: Go code, docs and a schema.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/helm-docs $(TOOLS)/helm-values-schema-json ## Write what follows from the API types, the plugin's commands, the dashboard's panels and the chart's values: Go code, docs, JSON.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -108,6 +110,7 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(T
 	@$(TOOLS)/crd-ref-docs --log-level=ERROR --source-path=api --config=hack/tools/crd-ref-docs.yaml \
 	  --renderer=markdown --output-path=docs/api.md
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
+	@go run -C hack/dashboard . -write=$(CURDIR)/config/grafana/dashboard.json
 	@$(TOOLS)/helm-values-schema-json --values=$(CHART)/values.yaml --output=$(CHART)/values.schema.json --no-additional-properties --use-helm-docs --indent=2 >/dev/null
 	@$(TOOLS)/helm-docs --log-level=warning --chart-search-root=$(CHART) --sort-values-order=file
 
@@ -133,11 +136,13 @@ clean: ## Remove all that was built. Ends the development environment, which liv
 fmt: $(TOOLS)/golangci-lint ## Format the Go code.
 	@$(TOOLS)/golangci-lint fmt
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
+	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
 
 .PHONY: vet
 vet: ## Run go vet.
 	@go vet ./...
 	@go vet -C hack/devenv ./...
+	@go vet -C hack/dashboard ./...
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
@@ -145,6 +150,8 @@ lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
 	@$(TOOLS)/golangci-lint run
 	@echo 'Linting hack/devenv'
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+	@echo 'Linting hack/dashboard'
+	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
 
 .PHONY: lint-fix
 lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
@@ -157,7 +164,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 
 .PHONY: test
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
-	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
+	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
 	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
 	@echo 'Testing the main module'
@@ -175,6 +182,11 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 neighbours: $(DEVENV) ## Test the operator beside what people run with it: Karpenter, Kueue, a HorizontalPodAutoscaler. Part of test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS)
 	@go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/neighbours/...
+
+.PHONY: observe
+observe: $(DEVENV) ## Have Prometheus and an Alertmanager look at the operator while things break, and see which alerts fire and end. KEEP=1 leaves all up; PICTURE=file.png draws the dashboard.
+	@$(DEVENV) build --node=simulated --parts=all,$(OBSERVERS)
+	@go run ./test/observe/run $(if $(KEEP),-keep) $(if $(PICTURE),-picture='$(PICTURE)')
 
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.

@@ -31,7 +31,7 @@ generated() {
 
 snapshot() {
   local file
-  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* docs/api.md docs/kubectl-queuebinding.md $(find charts -type f); do
+  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* docs/api.md docs/kubectl-queuebinding.md config/grafana/dashboard.json $(find charts -type f); do
     [ -f "$file" ] || continue
     mkdir -p "$1/$(dirname "$file")"
     cp "$file" "$1/$file"
@@ -47,11 +47,15 @@ kustomizations() {
   mkdir -p bin/overlay-tenancy
   printf 'resources:\n- ../../config/default\ncomponents:\n- ../../config/tenancy\n' >bin/overlay-tenancy/kustomization.yaml
   bin/tools/kustomize build bin/overlay-tenancy >/dev/null || fail "config/default with config/tenancy does not build"
+  # With the Prometheus Operator and Grafana's sidecar.
+  mkdir -p bin/overlay-observed
+  printf 'namespace: queuebinding-system\nnamePrefix: queuebinding-\nresources:\n- ../../config/prometheus\ncomponents:\n- ../../config/grafana\n' >bin/overlay-observed/kustomization.yaml
+  bin/tools/kustomize build bin/overlay-observed >/dev/null || fail "config/prometheus with config/grafana does not build"
 }
 
 tidy() {
   local dir
-  for dir in . hack/devenv; do
+  for dir in . hack/devenv hack/dashboard; do
     go mod tidy -C "$dir" -diff || fail "go.mod or go.sum in $dir is not tidy: run go mod tidy there"
   done
 }

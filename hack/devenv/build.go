@@ -139,9 +139,10 @@ func changedSince(path, source string) bool {
 }
 
 // goBuild builds into a temporary name first, so that an interrupted build leaves nothing that looks built.
-func (l Layout) goBuild(ctx context.Context, log io.Writer, module, target, path, flags string) error {
+func (l Layout) goBuild(ctx context.Context, log io.Writer, module, target, path, flags string, more ...string) error {
 	temporary := filepath.Join(filepath.Dir(path), ".building-"+filepath.Base(path))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", flags, "-o", temporary, target)
+	args := append([]string{"build", "-trimpath", "-ldflags", flags, "-o", temporary}, more...)
+	cmd := exec.CommandContext(ctx, "go", append(args, target)...)
 	cmd.Dir = filepath.Join(l.Root, module)
 	// A workspace of the user's would change the modules' versions.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS=", "GOARCH=")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type neighbour struct {
 	module string
 	// program is the main package, below module.
 	program string
+	// tools are more main packages, below module, whose programs come to stand beside it under their own names.
+	tools []string
+	// tags are those that all of them are built with.
+	tags string
 	// crds are directories with CRDs, below module. They are applied before the program starts.
 	crds []string
 	// manifests are directories with more objects, below module, which come to stand beside the CRDs and are not applied.
@@ -49,13 +54,15 @@ type neighbour struct {
 	command func(env *Environment, probe int) (Command, error)
 	// readiness is the path on that port that answers 200 once the program works.
 	readiness string
+	// variable, where there is one, leads clients to that port.
+	variable string
 	// whileStarting, where there is one, does what the program waits for, with the manifests. It is called again until it
 	// returns nil and the program is ready.
 	whileStarting func(context.Context, *Environment, []*unstructured.Unstructured) error
 }
 
 // neighbours are all that there are.
-var neighbours = []neighbour{karpenter, kueue, keda}
+var neighbours = []neighbour{karpenter, kueue, keda, prometheus, alertmanager}
 
 func findNeighbour(group string) (neighbour, bool) {
 	for _, n := range neighbours {
@@ -73,6 +80,27 @@ func (n neighbour) directory(l Layout) (string, error) {
 		return "", err
 	}
 	return filepath.Join(l.Assets, n.name+"-"+version), nil
+}
+
+// neighbourVariables lead clients to the neighbours that serve them.
+func (e *Environment) neighbourVariables() []variable {
+	var vars []variable
+	for _, n := range neighbours {
+		if n.variable != "" && e.has(n.name) {
+			vars = append(vars, variable{n.variable, e.address(n.name)})
+		}
+	}
+	return vars
+}
+
+// NeighbourProgram returns the path of a program that is built with a neighbour, which may be missing.
+func (l Layout) NeighbourProgram(group, program string) (string, error) {
+	n, found := findNeighbour(group)
+	if !found {
+		return "", fmt.Errorf("there is no neighbour %q", group)
+	}
+	dir, err := n.directory(l)
+	return filepath.Join(dir, program), err
 }
 
 func (l Layout) neighbourStage(n neighbour) Stage {
@@ -102,8 +130,14 @@ func (l Layout) buildNeighbour(ctx context.Context, log io.Writer, n neighbour) 
 		return fmt.Errorf("building %s: %w", n.name, err)
 	}
 	source := filepath.Join("hack", "devenv", n.name)
-	if err := l.goBuild(ctx, log, source, n.module+"/"+n.program, filepath.Join(temporary, n.name), "-s -w"); err != nil {
-		return err
+	for _, target := range append([]string{n.program}, n.tools...) {
+		name := n.name
+		if target != n.program {
+			name = path.Base(target)
+		}
+		if err := l.goBuild(ctx, log, source, n.module+"/"+target, filepath.Join(temporary, name), "-s -w", "-tags="+n.tags); err != nil {
+			return err
+		}
 	}
 	// The build has downloaded the module.
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", n.module)

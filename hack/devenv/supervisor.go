@@ -393,7 +393,7 @@ func (s *Supervisor) publish() error {
 		PodSQSEndpoint: s.env.podQueueURL(),
 		Node:           s.nodeKind(),
 	}
-	vars := variables(access)
+	vars := append(variables(access), s.env.neighbourVariables()...)
 	// Last what `make build` builds: kubectl finds its plugin there.
 	path := []string{filepath.Dir(s.env.Layout.Asset("kubectl")), s.env.Layout.Tools, filepath.Join(s.env.Layout.Root, "bin")}
 	if err := writeFile(s.env.file(envFile), []byte(envScript(vars, path))); err != nil {

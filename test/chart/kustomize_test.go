@@ -25,9 +25,9 @@ func TestHelmAndKustomizeInstallTheSame(t *testing.T) {
 			values:        `networkPolicies: {enabled: false}`,
 			kustomization: "default",
 		},
-		"with a ServiceMonitor": {
-			values:        `metrics: {serviceMonitor: {enabled: true}}`,
-			kustomization: "default", with: []string{"- ../network-policy", "- ../prometheus"},
+		"watched": {
+			values:        `metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}`,
+			kustomization: "default", with: []string{"- ../network-policy", "- ../prometheus", "- ../grafana"},
 		},
 		"tenancy": {
 			values:        `tenancy: namespaces`,

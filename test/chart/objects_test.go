@@ -39,11 +39,11 @@ func TestTwoReleasesFitIntoOneCluster(t *testing.T) {
 
 // TestNothingNamesAnotherRelease looks for the names that config/ has, in what was made for another release.
 func TestNothingNamesAnotherRelease(t *testing.T) {
-	manifests, err := helmTemplate("other", "elsewhere", "{tenancy: namespaces, metrics: {serviceMonitor: {enabled: true}}}")
+	manifests, err := helmTemplate("other", "elsewhere", "{tenancy: namespaces, metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}}}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{system, " queuebinding-controller-manager", ":queuebinding-controller-manager", "namespace: system"} {
+	for _, name := range []string{system, `"queuebinding-apiserver"`, " queuebinding-controller-manager", ":queuebinding-controller-manager", "namespace: system"} {
 		if strings.Contains(manifests, name) {
 			t.Errorf("they have %q", name)
 		}

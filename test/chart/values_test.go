@@ -62,8 +62,10 @@ var others = map[string]string{
 
 // contexts are what else has to be set for a value to make a difference.
 var contexts = map[string]string{
-	"metrics.serviceMonitor.labels":   "metrics: {serviceMonitor: {enabled: true}}",
-	"metrics.serviceMonitor.interval": "metrics: {serviceMonitor: {enabled: true}}",
+	"metrics.serviceMonitor.labels":              "metrics: {serviceMonitor: {enabled: true}}",
+	"metrics.serviceMonitor.interval":            "metrics: {serviceMonitor: {enabled: true}}",
+	"metrics.prometheusRule.labels":              "metrics: {prometheusRule: {enabled: true}}",
+	"metrics.dashboard.labels.grafana_dashboard": "metrics: {dashboard: {enabled: true}}",
 }
 
 // other is YAML of a value that differs from a default.
@@ -78,7 +80,7 @@ func other(t *testing.T, path string, value any) string {
 	case float64:
 		return fmt.Sprint(int(value) + 1)
 	case string:
-		return `"1"`
+		return `"2"`
 	case []any:
 		return "[{name: a}]"
 	case map[string]any:
@@ -126,7 +128,8 @@ func valuesFile(t *testing.T, values string) string {
 }
 
 // free are what Kubernetes, not the chart, knows the fields of.
-var free = []string{"podSecurityContext", "securityContext", "operator.resources.requests", "operator.resources.limits", "apiserver.resources.requests", "apiserver.resources.limits"}
+var free = []string{"metrics.dashboard.labels", "podSecurityContext", "securityContext",
+	"operator.resources.requests", "operator.resources.limits", "apiserver.resources.requests", "apiserver.resources.limits"}
 
 // isFree reports whether a path leads into what may have any fields.
 func isFree(path string) bool {

@@ -195,3 +195,14 @@ func (q *Queue) Holds(ctx context.Context, want int) string {
 	}
 	return ""
 }
+
+// SetRetention sets how long the queue keeps a message, in seconds.
+func (q *Queue) SetRetention(ctx context.Context, seconds int) error {
+	_, err := q.client.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{
+		QueueUrl: &q.URL, Attributes: map[string]string{"MessageRetentionPeriod": strconv.Itoa(seconds)},
+	})
+	if err != nil {
+		return fmt.Errorf("setting the retention period of queue %s: %w", q.Name, err)
+	}
+	return nil
+}

@@ -42,6 +42,24 @@ func buildSupervisor() (string, error) {
 	return program, nil
 }
 
+// Program returns the path of a program that is built with a neighbour, such as promtool with [Prometheus], and builds it if
+// need be. It needs no environment.
+func Program(neighbour, name string) (string, error) {
+	supervisor, err := buildSupervisor()
+	if err != nil {
+		return "", err
+	}
+	command := exec.Command(supervisor, "program", neighbour, name)
+	path, err := command.Output()
+	if err != nil {
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+			err = fmt.Errorf("%w: %s", err, failed.Stderr)
+		}
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	return strings.TrimSpace(string(path)), nil
+}
+
 // Root returns the repository's root: the nearest directory upwards whose go.mod is the main module's.
 func Root() (string, error) {
 	dir, err := os.Getwd()

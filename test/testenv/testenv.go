@@ -36,6 +36,12 @@ const (
 	Karpenter = "karpenter"
 	Kueue     = "kueue"
 	KEDA      = "keda"
+
+	// Prometheus and Alertmanager are neighbours, too. The first sends alerts to the second where both run; what it scrapes
+	// and evaluates beside the API server is put into scrape/ and rules/ of PrometheusDir. Their addresses are the
+	// variables PROMETHEUS_URL and ALERTMANAGER_URL.
+	Prometheus   = "prometheus"
+	Alertmanager = "alertmanager"
 )
 
 // Processes that StopPart and the like take besides Queue.
@@ -203,6 +209,19 @@ func (e *Environment) connect(data []byte) error {
 	e.Config = config
 	return nil
 }
+
+// Variable returns the value of a variable in Env, or nothing.
+func (e *Environment) Variable(name string) string {
+	for _, pair := range e.Env {
+		if value, found := strings.CutPrefix(pair, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// PrometheusDir is the directory with Prometheus' configuration.
+func (e *Environment) PrometheusDir() string { return filepath.Join(e.Dir, Prometheus) }
 
 // StopPart kills a process, as a crash would: APIServer, Queue, …. Clients find its port closed. What etcd holds stays,
 // what the queue holds is lost.

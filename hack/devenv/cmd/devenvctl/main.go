@@ -70,7 +70,7 @@ func newCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&f.dir, "dir", "", "state directory (default bin/devenv in the repository)")
 	root.PersistentFlags().StringVar(&f.root, "root", "", "the repository (default: the one that holds this program, or the working directory)")
-	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f), nodeCommand(&f),
+	root.AddCommand(upCommand(&f), runCommand(&f), downCommand(&f), statusCommand(&f), shellCommand(&f), buildCommand(&f), programCommand(&f), nodeCommand(&f),
 		packCommand(), loadCommand(&f), deployCommand(&f), servicesCommand(&f))
 	return root
 }
@@ -155,6 +155,25 @@ func buildCommand(f *flags) *cobra.Command {
 	f.addParts(cmd)
 	f.addNode(cmd)
 	return cmd
+}
+
+func programCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "program NEIGHBOUR NAME",
+		Short: "Print the path of a program that stands beside a neighbour's, built if need be, such as prometheus promtool",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := f.layout.NeighbourProgram(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if err := f.layout.Build(cmd.Context(), f.layout.Plan(args[:1], devenv.SimulatedNode()), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), path)
+			return nil
+		},
+	}
 }
 
 func nodeCommand(f *flags) *cobra.Command {
