@@ -166,7 +166,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
-	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv'
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/chart/e2e, and the tests of a real node in hack/devenv'
 	@echo 'Testing the main module'
 	@go test -timeout=30m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'
@@ -177,6 +177,12 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 	@$(DEVENV) node --node=real
 	@$(DEVENV) build --node=real
 	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
+
+.PHONY: test-chart
+test-chart: $(DEVENV) $(TOOLS)/helm $(TOOLS)/kustomize ## Test the Helm chart: against config, and installed, upgraded, rolled back and uninstalled on a real node.
+	@$(DEVENV) node --node=real
+	@$(DEVENV) build --node=real
+	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/chart/...
 
 .PHONY: neighbours
 neighbours: $(DEVENV) ## Test the operator beside what people run with it: Karpenter, Kueue, a HorizontalPodAutoscaler. Part of test.

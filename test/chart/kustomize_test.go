@@ -87,8 +87,7 @@ func kustomized(t *testing.T, folder string, with, without []string) []*unstruct
 // edited copies a kustomization with the folders below it, and edits it as users do: lines lose what makes comments of them, or go.
 func edited(t *testing.T, folder string, with, without []string) string {
 	t.Helper()
-	// Below bin, which nothing else reads.
-	copied, err := os.MkdirTemp(filepath.Join(root, "bin"), "kustomization-")
+	copied, err := os.MkdirTemp(filepath.Join(root, "bin"), "kustomization-") //nolint:usetesting // its paths lead to config
 	if err != nil {
 		t.Fatal(err)
 	}

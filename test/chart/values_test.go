@@ -113,18 +113,11 @@ func TestEveryValueMakesADifference(t *testing.T) {
 
 func valuesFile(t *testing.T, values string) string {
 	t.Helper()
-	file, err := os.CreateTemp("", "values-")
-	if err != nil {
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Remove(file.Name()) })
-	if _, err := file.WriteString(values); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return file.Name()
+	return file
 }
 
 // free are what Kubernetes, not the chart, knows the fields of.

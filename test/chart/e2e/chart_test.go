@@ -45,10 +45,10 @@ spec:
             command: [sh, -c, 'until [ -e /tmp/go ]; do sleep 0.1; done']
 `
 
-// counts are the numbers of a binding's active, succeeded and failed Jobs, for Eventually.
-func counts(namespace, name string) func() string {
+// counts are the numbers of active, succeeded and failed Jobs of one of the tenant's bindings, for Eventually.
+func counts(name string) func() string {
 	return func() string {
-		output, err := command("kubectl", "get", "queuebinding", "-n", namespace, name,
+		output, err := command("kubectl", "get", "queuebinding", "-n", tenant, name,
 			"-o=jsonpath={.status.activeJobs} active, {.status.succeededJobs} succeeded, {.status.failedJobs} failed").CombinedOutput()
 		if err != nil {
 			return err.Error() + string(output)
@@ -163,14 +163,14 @@ var _ = Describe("A release", Ordered, func() {
 		for _, target := range []string{"127.0.0.1", "this.is.invalid", "this.is.also.invalid"} {
 			ping(ctx, target)
 		}
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
 
 		By("requeuing by annotation, and by the subresource")
 		first := failedJobs(tenant)
 		Expect(first).To(HaveLen(2))
 		kubectl("annotate", "-n", tenant, "--as=mary", "queuebinding", "pings", "queuebinding.dev/requeue="+first[0])
 		Eventually(failedJobs).WithArguments(tenant).Should(And(HaveLen(2), Not(ContainElement(first[0]))))
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
 		second := failedJobs(tenant)
 		answer, err := requeueAll("mary")
 		Expect(err).NotTo(HaveOccurred(), string(answer))
@@ -178,7 +178,7 @@ var _ = Describe("A release", Ordered, func() {
 		Eventually(failedJobs).WithArguments(tenant).Should(And(HaveLen(2), Not(ContainElements(second[0])), Not(ContainElement(second[1]))))
 		answer, err = requeueAll("nobody")
 		Expect(err).To(HaveOccurred(), string(answer))
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 1 succeeded, 2 failed"))
 	})
 
 	It("is upgraded while Jobs run", func(ctx SpecContext) {
@@ -193,7 +193,7 @@ var _ = Describe("A release", Ordered, func() {
 		Expect(kubectl("get", "deployment", "-n", system, "queuebinding-controller-manager", "-o=jsonpath={.status.readyReplicas}")).To(Equal("3"))
 		isUntouched()
 		ping(ctx, "127.0.0.1")
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 2 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 2 succeeded, 2 failed"))
 		By("doing what the new values say")
 		Eventually(reason(other, "long")).Should(Equal("NotAllowed"))
 		By("leaving the CRD there, which it was told to give up and to keep")
@@ -207,7 +207,7 @@ var _ = Describe("A release", Ordered, func() {
 		Eventually(reason(other, "long")).Should(Equal("Running"))
 		absent("clusterrole", "queuebinding-tenancy-role")
 		ping(ctx, "127.0.0.1")
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 3 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 3 succeeded, 2 failed"))
 	})
 
 	It("keeps others from taking what a cluster has one of, and lets them share the rest", func() {
@@ -244,10 +244,10 @@ var _ = Describe("A release", Ordered, func() {
 		kubectl("apply", "--server-side", "--force-conflicts", "-k", "config/default")
 		kubectl("delete", "deployment", "-n", system, "queuebinding-controller-manager", "queuebinding-apiserver")
 		helm("", "install", release, chart, "--namespace="+system, "--take-ownership", "--force-conflicts", "--wait", patience)
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 4 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 4 succeeded, 2 failed"))
 		isUntouched()
 		kubectl("exec", "-n", tenant, strings.Fields(running)[0], "--", "touch", "/tmp/go")
-		Eventually(counts(tenant, "long")).Should(Equal("0 active, 1 succeeded, 0 failed"))
+		Eventually(counts("long")).Should(Equal("0 active, 1 succeeded, 0 failed"))
 	})
 
 	It("leaves no APIService either when its namespace is deleted, and is installed over what that left", func(ctx SpecContext) {
@@ -256,7 +256,7 @@ var _ = Describe("A release", Ordered, func() {
 		kubectl("get", "crd", crd)
 		ping(ctx, "127.0.0.1")
 		helm("crds: {keep: false}", "install", release, chart, "--namespace="+system, "--create-namespace", "--wait", patience)
-		Eventually(counts(tenant, "pings")).Should(Equal("0 active, 5 succeeded, 2 failed"))
+		Eventually(counts("pings")).Should(Equal("0 active, 5 succeeded, 2 failed"))
 	})
 
 	It("takes the CRD with it, and all Jobs, where it was told not to keep it", func() {
