@@ -45,6 +45,9 @@ func setting(path, value string) string {
 	return strings.Join(names, ": {") + ": " + value + strings.Repeat("}", len(names)-1)
 }
 
+// changed is a text that no default has.
+const changed = "another-text"
+
 // others are values that differ from the default, where that does not follow from the default.
 var others = map[string]string{
 	"fullnameOverride":                  "other",
@@ -80,11 +83,11 @@ func other(t *testing.T, path string, value any) string {
 	case float64:
 		return fmt.Sprint(int(value) + 1)
 	case string:
-		return `"2"`
+		return changed
 	case []any:
-		return "[{name: a}]"
+		return "[{name: " + changed + "}]"
 	case map[string]any:
-		return "{a: b}"
+		return "{a: " + changed + "}"
 	}
 	t.Fatalf("%s is a %T", path, value)
 	return ""
@@ -99,13 +102,17 @@ func TestEveryValueMakesADifference(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The later document of the two wins.
-			after, err := tool(setting(path, other(t, path, value)), "helm", "template", release, "charts/queuebinding", "--namespace="+system,
+			set := setting(path, other(t, path, value))
+			after, err := tool(set, "helm", "template", release, "charts/queuebinding", "--namespace="+system,
 				"--values="+valuesFile(t, contexts[path]), "--values=-")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if after == before {
 				t.Error("no template uses it")
+			}
+			if strings.Contains(set, changed) && !strings.Contains(after, changed) {
+				t.Error("what it is set to is lost")
 			}
 		})
 	}
