@@ -9,6 +9,8 @@ IMG ?= queuebinding:dev
 # install, uninstall, deploy and undeploy need before they touch another cluster.
 CONTEXT ?=
 CONTAINER_TOOL ?= docker
+# Where the image of a release is to be had.
+REPOSITORY ?= ghcr.io/queuebinding/queuebinding
 KUBECTL        ?= kubectl
 # More arguments for `go test` and for the operator of `make run`.
 TESTFLAGS ?=
@@ -25,6 +27,7 @@ BIN      := bin
 TOOLS    := $(BIN)/tools
 DEVENV   := $(BIN)/devenvctl
 GUARD    := $(BIN)/guard
+RELEASE  := $(BIN)/release
 CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
 SERVER   := $(BIN)/queuebinding-apiserver
@@ -123,7 +126,13 @@ manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers, and the
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
-	$(CONTAINER_TOOL) build -t $(IMG) .
+	$(CONTAINER_TOOL) build -t $(IMG) \
+	  --build-arg VERSION="$$(git describe --tags --always --dirty --match 'v*')" --build-arg COMMIT="$$(git rev-parse HEAD)" \
+	  --build-arg DATE="$$(TZ=UTC git show -s --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)" .
+
+.PHONY: pin
+pin: $(RELEASE) ## Write into the Dockerfile the digests that the images' registries have today. It changes nothing where one does not answer.
+	@$(RELEASE) pin Dockerfile
 
 .PHONY: clean
 clean: ## Remove all that was built. Ends the development environment, which lives there too.
@@ -137,40 +146,53 @@ fmt: $(TOOLS)/golangci-lint ## Format the Go code.
 	@$(TOOLS)/golangci-lint fmt
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
 	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
+	@cd hack/release && $(CURDIR)/$(TOOLS)/golangci-lint fmt --config=$(CURDIR)/.golangci.yml
 
 .PHONY: vet
 vet: ## Run go vet.
 	@go vet ./...
 	@go vet -C hack/devenv ./...
 	@go vet -C hack/dashboard ./...
+	@go vet -C hack/release ./...
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint verify ## Run the linters, and verify.
+lint: $(TOOLS)/golangci-lint $(TOOLS)/actionlint verify ## Run the linters, and verify.
 	@echo 'Linting the main module'
 	@$(TOOLS)/golangci-lint run
 	@echo 'Linting hack/devenv'
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
 	@echo 'Linting hack/dashboard'
 	@cd hack/dashboard && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+	@echo 'Linting hack/release'
+	@cd hack/release && $(CURDIR)/$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml
+	@echo 'Linting workflows'
+	@$(TOOLS)/actionlint -shellcheck= -pyflakes=
+
+.PHONY: vulncheck
+vulncheck: build $(TOOLS)/govulncheck ## Look for known vulnerabilities in what the programs use. Where the database cannot be reached it says so and is content.
+	@hack/vulncheck.sh $(TOOLS)/govulncheck $(MANAGER) $(SERVER) $(PLUGIN)
 
 .PHONY: lint-fix
 lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
 	@$(TOOLS)/golangci-lint run --fix
 	@cd hack/devenv && $(CURDIR)/$(TOOLS)/golangci-lint run --fix --config=$(CURDIR)/.golangci.yml
+	@cd hack/release && $(CURDIR)/$(TOOLS)/golangci-lint run --fix --config=$(CURDIR)/.golangci.yml
 
 .PHONY: verify
 verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
 	@hack/verify.sh
 
 .PHONY: test
-test: build $(DEVENV) ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
+test: build $(DEVENV) $(TOOLS)/kustomize ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
-	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/chart/e2e, and the tests of a real node in hack/devenv'
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/chart/e2e, and the tests of a real node in hack/devenv and hack/release'
 	@echo 'Testing the main module'
 	@go test -timeout=30m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'
 	@go test -C hack/devenv -timeout=30m $(TESTFLAGS) ./...
+	@echo 'Testing hack/release'
+	@go test -C hack/release -timeout=30m $(TESTFLAGS) ./...
 
 .PHONY: e2e
 e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real node. It needs Linux, root and some packages.
@@ -211,6 +233,27 @@ bench: ## Measure the operator against a bare client and write bin/bench.json. Q
 bench-peers: ## Measure the operator beside KEDA's and write bin/bench-peers.json. Builds KEDA once, in minutes. QUICK=1 takes three minutes, ONLY=start,work,kill chooses.
 	@go build -o $(BIN)/bench ./test/bench
 	@$(BIN)/bench -peers $(if $(QUICK),-quick) $(if $(ONLY),-only='$(ONLY)')
+
+##@ Release
+
+.PHONY: release
+release: $(RELEASE) $(TOOLS)/kustomize ## Write a release of the commit into dist/: docs/releasing.md. REPOSITORY=… of the image, BASE=… below it, IMAGE=0 without it, PLATFORMS=os/arch,… not all.
+	@rm -rf dist
+	@$(RELEASE) build --repository='$(REPOSITORY)' $(if $(BASE),--base='$(BASE)') $(if $(PLATFORMS),--platforms='$(PLATFORMS)') \
+	  $(if $(filter 0,$(IMAGE)),--without-image)
+	@$(MAKE) --no-print-directory build-installer IMG="$$($(RELEASE) show dist image)"
+	@cp $(CRD) dist
+	@if [ -d charts/queuebinding ]; then $(MAKE) --no-print-directory chart VERSION="$$($(RELEASE) show dist version)"; fi
+	@$(MAKE) --no-print-directory krew
+	@$(RELEASE) sign dist
+
+.PHONY: krew
+krew: $(RELEASE) ## Write the plugin's manifest for krew, dist/queuebinding.yaml, from the archives that release made.
+	@$(RELEASE) krew dist
+
+.PHONY: release-check
+release-check: $(TOOLS)/kustomize ## Build a release for all platforms twice, in two places and compiled anew, and compare the bytes. About half an hour.
+	@RELEASE_WHOLE=1 go test -C hack/release -count=1 -timeout=90m -v -run TestRelease .
 
 ##@ Install
 
@@ -279,6 +322,16 @@ $(TOOLS)/helm-values-schema-json: hack/tools/chart/go.mod hack/tools/chart/go.su
 
 $(TOOLS)/golangci-lint: hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
 	$(call tool,hack/tools/golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint, (the first time this takes minutes))
+
+$(TOOLS)/actionlint: hack/tools/release/go.mod hack/tools/release/go.sum
+	$(call tool,hack/tools/release,github.com/rhysd/actionlint/cmd/actionlint)
+
+$(TOOLS)/govulncheck: hack/tools/release/go.mod hack/tools/release/go.sum
+	$(call tool,hack/tools/release,golang.org/x/vuln/cmd/govulncheck)
+
+.PHONY: $(RELEASE)
+$(RELEASE):
+	@go build -C hack/release -trimpath -o $(CURDIR)/$@ .
 
 .PHONY: $(DEVENV)
 $(DEVENV):

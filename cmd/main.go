@@ -56,7 +56,7 @@ const (
 )
 
 func main() {
-	var o options
+	o := options{Flags: manager.Flags{Program: "queuebinding"}}
 	o.Bind(flag.CommandLine)
 	flag.StringVar(&o.selector, "binding-selector", "", "Label selector of the bindings to work on, such as team=a. Operators with different selectors, each with a Lease of its own, share out the bindings of a cluster. Default: all bindings.")
 	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
@@ -64,6 +64,9 @@ func main() {
 	flag.StringVar(&o.clusterName, "cluster-name", "", "The cluster's name. If set, roles are assumed with the external ID queuebinding:<cluster-name>:<namespace>/<name>, so that a role can tell clusters apart.")
 	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
 	flag.Parse()
+	if o.PrintVersion(os.Stdout) {
+		return
+	}
 	o.SetLogger()
 	manager.FollowMemoryLimit()
 	defer goruntime.KeepAlive(paceGarbage())

@@ -55,7 +55,7 @@ kustomizations() {
 
 tidy() {
   local dir
-  for dir in . hack/devenv hack/dashboard; do
+  for dir in . hack/devenv hack/dashboard hack/release; do
     go mod tidy -C "$dir" -diff || fail "go.mod or go.sum in $dir is not tidy: run go mod tidy there"
   done
 }

@@ -295,7 +295,7 @@ type QueueBindingStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Ready, QueueReachable and JobTemplateValid. Ready's reason is the STATUS that kubectl shows.
+	// conditions are Ready, QueueReachable, JobTemplateValid and PodsStarting. Ready's reason is the STATUS that kubectl shows.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -394,6 +394,31 @@ type Failure struct {
 	Message string `json:"message,omitempty"`
 	// finishTime is when the Job failed.
 	FinishTime metav1.Time `json:"finishTime"`
+	// container is how the container ended that failed last. Unset where no Pod tells, such as after a deadline, when the Job
+	// controller deletes the Pods.
+	// +optional
+	Container *ContainerEnd `json:"container,omitempty"`
+}
+
+// ContainerEnd is how a container of a failed Job ended.
+type ContainerEnd struct {
+	// podName is the name of the container's Pod.
+	PodName string `json:"podName"`
+	// nodeName is the node that the Pod ran on.
+	// +optional
+	NodeName string `json:"nodeName,omitempty"`
+	// name is the container's name. Unset where the Pod ended and no container tells why, such as when it was evicted.
+	// +optional
+	Name string `json:"name,omitempty"`
+	// exitCode is the container's exit code. 137 is that of a process that was killed.
+	// +optional
+	ExitCode *int32 `json:"exitCode,omitempty"`
+	// reason is the kubelet's word for it, such as OOMKilled, Error or Evicted.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// message is how the container's termination message begins, up to 256 bytes.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // RequeueResult is the outcome of a request to requeue failed Jobs. What is asked for while one goes on is part of it.

@@ -8,6 +8,9 @@ const (
 	ConditionQueueReachable = "QueueReachable"
 	// ConditionJobTemplateValid is True when the API server would accept a Job from the template.
 	ConditionJobTemplateValid = "JobTemplateValid"
+	// ConditionPodsStarting is False while Pods of the binding's Jobs do not start. Its reason is then the scheduler's or the kubelet's
+	// for most of them, such as Unschedulable or ErrImagePull.
+	ConditionPodsStarting = "PodsStarting"
 )
 
 // Reasons of Ready. Where another condition is what stops the binding, Ready bears that condition's reason.
@@ -24,7 +27,7 @@ const (
 	ReasonFailedJobsLimitReached = "FailedJobsLimitReached"
 	// ReasonQuotaExceeded: a resource quota of the namespace refuses more Jobs.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonForbidden: the operator lacks a permission.
+	// ReasonForbidden: the operator lacks a permission. JobTemplateValid has it too, where messages would be kept in Secrets.
 	ReasonForbidden = "Forbidden"
 	// ReasonWebhookUnavailable: an admission webhook cannot be called.
 	ReasonWebhookUnavailable = "WebhookUnavailable"
@@ -111,6 +114,16 @@ const (
 	RefusedNothingToRequeue = "NothingToRequeue"
 	// RefusedLimitReached: the binding is asked for as many Jobs by name as can be at a time; ask again later.
 	RefusedLimitReached = "LimitReached"
+)
+
+// Reasons of PodsStarting, beside those of the scheduler and the kubelet.
+const (
+	// ReasonPodsStart: no Pod is known to wait for anything but its turn.
+	ReasonPodsStart = "PodsStart"
+	// ReasonNoPods: Jobs have no Pods.
+	ReasonNoPods = "NoPods"
+	// ReasonPodsUnknown: the Pods could not be read.
+	ReasonPodsUnknown = "PodsUnknown"
 )
 
 // Reasons of events on a binding.

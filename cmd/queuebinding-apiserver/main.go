@@ -17,12 +17,15 @@ import (
 const leaseName = "apiserver.queuebinding.dev"
 
 func main() {
-	var common manager.Flags
+	common := manager.Flags{Program: "queuebinding-apiserver"}
 	var options apiserver.Options
 	common.Bind(flag.CommandLine)
 	flag.StringVar(&options.BindAddress, "bind-address", ":6443", "Address that the requeue subresource is served at.")
 	flag.BoolVar(&options.RegisterLocally, "register-locally", false, "Outside the cluster, on the machine of its API server: register with it, until this process ends.")
 	flag.Parse()
+	if common.PrintVersion(os.Stdout) {
+		return
+	}
 	common.SetLogger()
 	manager.FollowMemoryLimit()
 

@@ -47,13 +47,13 @@ func etcdPart() Part {
 }
 
 // auditPolicy records who asked what, without bodies, which may hold secrets. Leases and probes would only hide the rest,
-// apart from the leases of an operator that is installed: it must be allowed to have one.
+// apart from the leases of ServiceAccounts: an operator that is installed, in whatever namespace, must be allowed to have one.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
-  userGroups: ["system:serviceaccounts:queuebinding-system"]
+  userGroups: ["system:serviceaccounts"]
 - level: None
   resources: [{group: coordination.k8s.io, resources: [leases]}]
 - level: None

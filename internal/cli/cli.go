@@ -19,13 +19,18 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	subresources "github.com/queuebinding/queuebinding/api/subresources/v1alpha1"
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/version"
 )
+
+// program is what the plugin is called as a program.
+const program = "kubectl-queuebinding"
 
 var scheme = runtime.NewScheme()
 
@@ -75,7 +80,7 @@ type plugin struct {
 func NewCommand(env *Env) *cobra.Command {
 	p := &plugin{Env: env, flags: genericclioptions.NewConfigFlags(true)}
 	root := &cobra.Command{
-		Use:   "kubectl-queuebinding",
+		Use:   program,
 		Short: "Look after queues and their Jobs",
 		Long: `Look after QueueBindings: what runs, what failed and with which message, and
 how to put it back on its queue.
@@ -102,6 +107,7 @@ For completion in a shell, put kubectl_complete-queuebinding beside the plugin.`
 	root.AddCommand(
 		newListCommand(p), newDescribeCommand(p), newFailuresCommand(p), newMessageCommand(p), newRequeueCommand(p),
 		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newConvertCommand(p),
+		newVersionCommand(p),
 	)
 	if err := root.RegisterFlagCompletionFunc("namespace", completion{p}.namespaces); err != nil {
 		panic(err) // there is no such flag: a mistake in this file
@@ -130,22 +136,31 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	return failure.code
 }
 
-// client makes a client with the caller's rights.
-func (p *plugin) client() (client.WithWatch, error) {
+// config leads to the cluster with the caller's rights.
+func (p *plugin) config() (*rest.Config, error) {
 	config, err := p.flags.ToRESTConfig()
 	if err != nil {
 		return nil, err
 	}
 	config.QPS = -1 // the API server shares itself out
+	config.UserAgent = version.UserAgent(program)
+	return config, nil
+}
+
+// client makes a client with the caller's rights.
+func (p *plugin) client() (client.WithWatch, error) {
+	config, err := p.config()
+	if err != nil {
+		return nil, err
+	}
 	return client.NewWithWatch(config, client.Options{Scheme: scheme})
 }
 
 func (p *plugin) dynamic() (dynamic.Interface, error) {
-	config, err := p.flags.ToRESTConfig()
+	config, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	config.QPS = -1
 	return dynamic.NewForConfig(config)
 }
 

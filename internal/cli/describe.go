@@ -124,8 +124,11 @@ func (d describer) failures(b *v1alpha1.QueueBinding, failures []failed) {
 	}
 	shown := failures[:min(len(failures), maxDescribed)]
 	for _, f := range shown {
-		fmt.Fprintf(d.Out, "  %s  %s ago, %s, exit code %s, attempt %d\n", f.record.Name, d.age(f.record.Finished), cmp.Or(oneLine(f.record.Reason, reasonWidth), "no reason"), f.exit, f.record.Lineage.Attempt)
+		fmt.Fprintf(d.Out, "  %s  %s ago, %s, exit code %s, attempt %d\n", f.record.Name, d.age(f.record.Finished), cmp.Or(oneLine(f.record.Reason, reasonWidth), "no reason"), f.exit(), f.record.Lineage.Attempt)
 		fmt.Fprintf(d.Out, "    %s\n", cmp.Or(oneLine(bodyOf(f.job), reasonWidth), none))
+		if f.end != nil && f.end.Message != "" {
+			fmt.Fprintf(d.Out, "    %s on %s said: %s\n", cmp.Or(oneLine(f.end.Container, reasonWidth), f.end.Pod), f.node(), f.said(reasonWidth))
+		}
 	}
 	fmt.Fprintf(d.Out, "\nTo see all:        kubectl queuebinding failures %s -n %s\n", b.Name, b.Namespace)
 	if shown[0].record.MessageOnQueue() {

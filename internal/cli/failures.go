@@ -16,6 +16,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/pods"
 )
 
 // messageWidth is how much of a message a table shows.
@@ -25,7 +26,8 @@ const messageWidth = 60
 type failed struct {
 	job    *batchv1.Job
 	record job.Record
-	exit   string
+	// end is how the container ended that failed last, nil where that is not known.
+	end *pods.End
 }
 
 // failureLister lists the failed Jobs of a binding.
@@ -42,7 +44,8 @@ func newFailuresCommand(p *plugin) *cobra.Command {
 		Use:   "failures NAME",
 		Short: "List a binding's failed Jobs, each with its message",
 		Long: `List a binding's failed Jobs, the last one first, with why they failed and the
-message that each was for.
+message that each was for. SAID is what the container left as its termination
+message.
 
 With -o the Jobs themselves are printed, as kubectl would. To get whole
 messages use the command message.`,
@@ -94,10 +97,11 @@ func (l *failureLister) print(failures []failed) error {
 			reason += " (requeued)"
 		}
 		rows = append(rows, []string{
-			f.record.Name, reason, f.exit, fmt.Sprint(f.record.Lineage.Attempt), l.age(f.record.Finished), cmp.Or(oneLine(bodyOf(f.job), messageWidth), none),
+			f.record.Name, reason, f.exit(), f.node(), fmt.Sprint(f.record.Lineage.Attempt), l.age(f.record.Finished),
+			cmp.Or(oneLine(bodyOf(f.job), messageWidth), none), f.said(messageWidth),
 		})
 	}
-	return table(l.Out, []string{"JOB", "REASON", "EXIT", "ATTEMPT", "FAILED", "MESSAGE"}, rows)
+	return table(l.Out, []string{"JOB", "REASON", "EXIT", "NODE", "ATTEMPT", "FAILED", "MESSAGE", "SAID"}, rows)
 }
 
 // bodyOf is the message, where it is in the Job. Reading the Secrets of a thousand Jobs for a table would take too long.
@@ -118,7 +122,7 @@ func failuresOf(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBin
 	if err := c.List(ctx, list, client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name}); err != nil {
 		return nil, err
 	}
-	exits, err := exitCodes(ctx, c, binding)
+	ends, err := endsOf(ctx, c, binding)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +130,7 @@ func failuresOf(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBin
 	for i := range list.Items {
 		each := &list.Items[i]
 		if record := job.Observe(each); job.Owner(each) == binding.UID && record.State == job.Failed {
-			failures = append(failures, failed{job: each, record: record, exit: cmp.Or(exits[each.Name], none)})
+			failures = append(failures, failed{job: each, record: record, end: ends[each.Name]})
 		}
 	}
 	slices.SortFunc(failures, func(a, b failed) int {
@@ -138,29 +142,55 @@ func failuresOf(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBin
 	return failures, nil
 }
 
-// exitCodes are those of the last containers that failed, by Job. They need a right to read Pods that one can do
-// without, and Pods may be gone: what is not known is left out.
-func exitCodes(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBinding) (map[string]string, error) {
-	pods := &corev1.PodList{}
-	err := c.List(ctx, pods, client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name})
+// endsOf returns how the containers ended that failed last, by Job. It needs a right to read Pods that one can do without, and Pods
+// may be gone: what is not known is left out.
+func endsOf(ctx context.Context, c client.Reader, binding *v1alpha1.QueueBinding) (map[string]*pods.End, error) {
+	list := &corev1.PodList{}
+	err := c.List(ctx, list, client.InNamespace(binding.Namespace), client.MatchingLabels{v1alpha1.LabelBinding: binding.Name})
 	if apierrors.IsForbidden(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	codes, times := map[string]string{}, map[string]time.Time{}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		name := pod.Labels[batchv1.JobNameLabel]
-		for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-			for _, ended := range []*corev1.ContainerStateTerminated{container.LastTerminationState.Terminated, container.State.Terminated} {
-				if ended == nil || ended.ExitCode == 0 || ended.FinishedAt.Time.Before(times[name]) {
-					continue
-				}
-				times[name], codes[name] = ended.FinishedAt.Time, fmt.Sprint(ended.ExitCode)
-			}
+	byJob := map[string][]corev1.Pod{}
+	for i := range list.Items {
+		name := list.Items[i].Labels[batchv1.JobNameLabel]
+		byJob[name] = append(byJob[name], list.Items[i])
+	}
+	ends := map[string]*pods.End{}
+	for name, all := range byJob {
+		if end := pods.LastEnd(all); end != nil {
+			ends[name] = end
 		}
 	}
-	return codes, nil
+	return ends, nil
+}
+
+// exit is the exit code, with the kubelet's word where that says more.
+func (f failed) exit() string {
+	switch {
+	case f.end == nil:
+		return none
+	case f.end.ExitCode == nil:
+		return cmp.Or(oneLine(f.end.Reason, reasonWidth), none)
+	case f.end.Reason == "" || f.end.Reason == "Error": // as with every exit code but 0
+		return fmt.Sprint(*f.end.ExitCode)
+	}
+	return fmt.Sprintf("%d (%s)", *f.end.ExitCode, oneLine(f.end.Reason, reasonWidth))
+}
+
+func (f failed) node() string {
+	if f.end == nil {
+		return none
+	}
+	return cmp.Or(oneLine(f.end.Node, reasonWidth), none)
+}
+
+// said is the container's termination message.
+func (f failed) said(width int) string {
+	if f.end == nil {
+		return none
+	}
+	return cmp.Or(oneLine(f.end.Message, width), none)
 }

@@ -113,6 +113,9 @@ func stoppedBy(b *v1alpha1.QueueBinding) string {
 	case ready.Status != metav1.ConditionTrue, ready.Reason == v1alpha1.ReasonSuspended:
 		return ready.Message
 	}
+	if starting := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionPodsStarting); starting != nil && starting.Status == metav1.ConditionFalse {
+		return starting.Message
+	}
 	if most := b.Spec.Concurrency.MaxActiveJobs; most != nil && ptr.Deref(b.Status.ActiveJobs, 0) >= *most {
 		return fmt.Sprintf("maxActiveJobs: all %d are running", *most)
 	}

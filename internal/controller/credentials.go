@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,37 +20,12 @@ const (
 	keySessionToken    = "AWS_SESSION_TOKEN"
 )
 
-// What is not watched is read again after readLasts, or after readAgain where it was of no use: to watch Secrets or Namespaces would
-// take the right to list all of them.
-const (
-	readLasts = 30 * time.Second
-	readAgain = 5 * time.Second
-)
-
 // credentialsReader reads the credentials of bindings, and remembers them for a while.
 type credentialsReader struct {
 	reader client.Reader
-	now    func() time.Time
 	// cluster is the cluster's name, or empty.
 	cluster string
-
-	mu    sync.Mutex
-	known map[types.NamespacedName]secretRead
-}
-
-// secretRead is what was last read of a Secret.
-type secretRead struct {
-	secret      string
-	read        time.Time
-	credentials queue.Credentials
-	err         error
-}
-
-func (i secretRead) lasts() time.Duration {
-	if i.err != nil {
-		return readAgain
-	}
-	return readLasts
+	known   rereads[queue.Credentials]
 }
 
 // of is the identity of a binding, and after how long to ask again; 0 is never. Its error is a *queue.Error of reason
@@ -66,23 +40,8 @@ func (s *credentialsReader) of(ctx context.Context, binding *v1alpha1.QueueBindi
 			RoleARN: wanted.RoleARN, ExternalID: externalID(s.cluster, binding), Session: binding.Namespace + "." + binding.Name,
 		}, 0, nil
 	}
-	key := client.ObjectKeyFromObject(binding)
-	s.mu.Lock()
-	found, ok := s.known[key]
-	s.mu.Unlock()
-	if !ok || found.secret != wanted.SecretRef.Name || s.now().Sub(found.read) >= found.lasts() {
-		before := found
-		found = secretRead{secret: wanted.SecretRef.Name, read: s.now()}
-		found.credentials, found.err = s.read(ctx, types.NamespacedName{Namespace: binding.Namespace, Name: found.secret})
-		if ok && found.err != nil && before.secret == found.secret && before.err == nil && queue.ReasonOf(found.err) == queue.Unreachable {
-			found = before // the API server is in trouble, and the Secret may well be as it was
-			found.read = s.now()
-		}
-		s.mu.Lock()
-		s.known[key] = found
-		s.mu.Unlock()
-	}
-	return found.credentials, found.lasts(), found.err
+	secret := types.NamespacedName{Namespace: binding.Namespace, Name: wanted.SecretRef.Name}
+	return s.known.of(client.ObjectKeyFromObject(binding), secret.Name, func() (queue.Credentials, error) { return s.read(ctx, secret) })
 }
 
 // externalID is what a role's trust policy can ask for: it names the binding, and the cluster where that has a name.
@@ -113,10 +72,4 @@ func (s *credentialsReader) read(ctx context.Context, key types.NamespacedName) 
 		return queue.Credentials{}, queue.Errorf(queue.CredentialsUnavailable, "Secret %s needs the keys %s and %s", key.Name, keyAccessKeyID, keySecretAccessKey)
 	}
 	return found, nil
-}
-
-func (s *credentialsReader) forget(key types.NamespacedName) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.known, key)
 }

@@ -57,13 +57,13 @@ func (q *memoryQueue) send(body string) string {
 	q.ids++
 	id := fmt.Sprintf("message-%d", q.ids)
 	q.mu.Unlock()
-	q.PutMessage(queue.Message{ID: id, Body: body, SentTime: time.Now()})
+	q.PutMessages(queue.Message{ID: id, Body: body, SentTime: time.Now()})
 	return id
 }
 
 // redeliver puts a message on the queue again that was deleted, as SQS may.
 func (q *memoryQueue) redeliver(id, body string) {
-	q.PutMessage(queue.Message{ID: id, Body: body, SentTime: time.Now(), ReceiveCount: 1})
+	q.PutMessages(queue.Message{ID: id, Body: body, SentTime: time.Now(), ReceiveCount: 1})
 }
 
 // remaining returns the messages that are not deleted, hidden ones included.

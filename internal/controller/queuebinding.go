@@ -77,6 +77,7 @@ type Reconciler struct {
 	templates   templateChecker
 	credentials credentialsReader
 	requeues    requeues
+	pods        *podsReader
 
 	mu      sync.Mutex
 	written map[types.NamespacedName]time.Time
@@ -85,10 +86,11 @@ type Reconciler struct {
 // SetupWithManager adds the reconciler to a manager.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.templates = templateChecker{client: r.Client, now: r.Clock.Now, checks: map[types.NamespacedName]templateCheck{}}
-	r.credentials = credentialsReader{reader: r.Reader, now: r.Clock.Now, cluster: r.ClusterName, known: map[types.NamespacedName]secretRead{}}
+	r.credentials = credentialsReader{reader: r.Reader, cluster: r.ClusterName, known: newRereads[queue.Credentials](r.Clock.Now)}
 	r.requeues = newRequeues()
+	r.pods = newPodsReader(r.Reader, r.Clock.Now)
 	if r.Tenancy != nil {
-		r.Tenancy.read = namespaceReader{reader: r.Reader, now: r.Clock.Now, known: map[string]namespaceRead{}}
+		r.Tenancy.read = newRereads[map[string]string](r.Clock.Now)
 	}
 	r.written = map[types.NamespacedName]time.Time{}
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
@@ -122,7 +124,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	report, q, after := r.ensureLoop(ctx, binding, template)
 	lastRequeue, requeueAfter := r.requeueAsked(ctx, binding, q)
 	var found history
-	r.Ledgers.Of(binding.UID).View(func(jobs *job.History) {
+	jobsOf := r.Ledgers.Of(binding.UID)
+	jobsOf.View(func(jobs *job.History) {
 		found = historyOf(jobs, ledger.LimitsOf(&binding.Spec, r.MaxStoredBytes), r.Clock.Now())
 		found.keepUncounted(binding.Status.LastRequeue, r.Clock.Now())
 	})
@@ -138,8 +141,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		after = sooner(after, gatherFor)
 	}
 
-	status := statusOf(binding, observed{history: found, report: report, template: template, lastRequeue: lastRequeue}, metav1.NewTime(r.Clock.Now()))
-	writeAgain, err := r.writeStatus(ctx, binding, status)
+	starting, lookAgain := r.pods.starting(ctx, binding, found.pending, func() (oldest record, exists bool) {
+		jobsOf.View(func(jobs *job.History) { oldest, exists = oldestPending(jobs) })
+		return oldest, exists
+	})
+	after = sooner(after, lookAgain)
+	// Pods are read for a status that is written only, or a storm of failures would be one of reads.
+	wait := r.writesIn(request.NamespacedName)
+	ends := toldEnds(binding)
+	if wait == 0 {
+		r.pods.readEnds(ctx, binding, found.recent, ends)
+	}
+	status := statusOf(binding, observed{
+		history: found, report: report, template: template, lastRequeue: lastRequeue, starting: starting, ends: ends,
+	}, metav1.NewTime(r.Clock.Now()))
+	writeAgain, err := r.writeStatus(ctx, binding, status, wait)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -186,30 +202,34 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 // drop drops what was kept for a binding.
 func (r *Reconciler) drop(key types.NamespacedName) {
 	r.templates.forget(key)
-	r.credentials.forget(key)
+	r.credentials.known.forget(key)
 	r.requeues.forget(key)
+	r.pods.forget(key)
 	r.Metrics.Forget(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.written, key)
 }
 
-// writeStatus writes the status if it differs and the last write is not too recent; else it returns when to come back.
-func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBinding, status v1alpha1.QueueBindingStatus) (time.Duration, error) {
+// writesIn returns when the status of a binding may be written again, 0 for now.
+func (r *Reconciler) writesIn(key types.NamespacedName) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(0, statusInterval-r.Clock.Now().Sub(r.written[key]))
+}
+
+// writeStatus writes the status if it differs and need not wait, as the last write is too recent; else it returns when to come back.
+func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBinding, status v1alpha1.QueueBindingStatus, wait time.Duration) (time.Duration, error) {
 	if equality.Semantic.DeepEqual(binding.Status, status) {
 		return 0, nil
 	}
-	key := client.ObjectKeyFromObject(binding)
-	now := r.Clock.Now()
-	r.mu.Lock()
-	wait := statusInterval - now.Sub(r.written[key])
-	if wait <= 0 {
-		r.written[key] = now
-	}
-	r.mu.Unlock()
 	if wait > 0 {
 		return wait, nil
 	}
+	key := client.ObjectKeyFromObject(binding)
+	r.mu.Lock()
+	r.written[key] = r.Clock.Now()
+	r.mu.Unlock()
 	before := binding.DeepCopy()
 	binding.Status = status
 	// A patch says what differs from the cache. Where that is behind, what was written last and is to go again would stay: so it has to

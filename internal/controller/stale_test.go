@@ -37,14 +37,14 @@ func TestAStatusReplacesTheOneThatTheCacheDoesNotShow(t *testing.T) {
 	}
 
 	behind := current()
-	if again, err := r.writeStatus(t.Context(), current(), status(true)); again != 0 || err != nil {
+	if again, err := r.writeStatus(t.Context(), current(), status(true), 0); again != 0 || err != nil {
 		t.Fatalf("the first status: again %s, %v", again, err)
 	}
 	clock.SetTime(clock.Now().Add(time.Minute))
-	if again, err := r.writeStatus(t.Context(), behind, status(false)); err != nil || again == 0 && current().Status.LastRequeue.InProgress {
+	if again, err := r.writeStatus(t.Context(), behind, status(false), 0); err != nil || again == 0 && current().Status.LastRequeue.InProgress {
 		t.Fatalf("from a cache that is behind: again %s, %v, and the requeue goes on", again, err)
 	}
-	if again, err := r.writeStatus(t.Context(), current(), status(false)); again != 0 || err != nil {
+	if again, err := r.writeStatus(t.Context(), current(), status(false), 0); again != 0 || err != nil {
 		t.Fatalf("from a cache that has caught up: again %s, %v", again, err)
 	}
 	if current().Status.LastRequeue.InProgress {

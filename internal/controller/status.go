@@ -19,6 +19,9 @@ type observed struct {
 	report      intake.Report
 	template    templateCheck
 	lastRequeue *v1alpha1.RequeueResult
+	starting    metav1.Condition
+	// ends are how the containers of Jobs ended, by the Jobs' names.
+	ends map[string]*v1alpha1.ContainerEnd
 }
 
 // statusOf is the status of a binding. Times and what was last seen are carried over from the status before.
@@ -37,7 +40,7 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 		LastRejection:       before.LastRejection,
 		LastRequeue:         before.LastRequeue,
 		LastJobCreationTime: before.LastJobCreationTime,
-		RecentFailures:      recentFailures(o.history),
+		RecentFailures:      recentFailures(o.history, o.ends),
 	}
 	if s := o.report.Stats; s != nil {
 		status.Queue = &v1alpha1.QueueStatus{
@@ -61,7 +64,7 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 
 	reachable := queueReachable(binding, o.report)
 	valid := o.template.condition()
-	for _, condition := range []metav1.Condition{ready(binding, o, reachable, valid), reachable, valid} {
+	for _, condition := range []metav1.Condition{ready(binding, o, reachable, valid), reachable, valid, o.starting} {
 		condition.ObservedGeneration = binding.Generation
 		condition.LastTransitionTime = now
 		if old := meta.FindStatusCondition(before.Conditions, condition.Type); old != nil && old.Status == condition.Status {
@@ -72,11 +75,12 @@ func statusOf(binding *v1alpha1.QueueBinding, o observed, now metav1.Time) v1alp
 	return status
 }
 
-func recentFailures(h history) []v1alpha1.Failure {
+func recentFailures(h history, ends map[string]*v1alpha1.ContainerEnd) []v1alpha1.Failure {
 	var failures []v1alpha1.Failure
 	for _, r := range h.recent {
 		failures = append(failures, v1alpha1.Failure{
 			JobName: r.Name, MessageID: r.Lineage.Root, Reason: r.Reason, Message: r.Message, FinishTime: metav1.NewTime(r.Finished),
+			Container: ends[r.Name],
 		})
 	}
 	return failures

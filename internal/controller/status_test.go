@@ -30,6 +30,7 @@ func aBinding(change ...func(*v1alpha1.QueueBinding)) *v1alpha1.QueueBinding {
 func fine(change ...func(*observed)) observed {
 	o := observed{
 		report:   intake.Report{QueueHeard: true, Stats: &queue.Stats{VisibleMessages: 7, DeadLetterQueueARN: "arn"}},
+		starting: podsStart(),
 		template: templateCheck{status: metav1.ConditionTrue, reason: v1alpha1.ReasonAccepted, message: "m", variables: &job.Variables{}},
 	}
 	for _, c := range change {

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"maps"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +28,7 @@ type Tenancy struct {
 	// OneByOne has Namespaces read from time to time, each by itself, which a Role in it can grant. Else all are watched.
 	OneByOne bool
 
-	read namespaceReader
+	read rereads[map[string]string]
 }
 
 // allowed returns nil where a binding may use its queue with its credentials, else an error whose reason is that of
@@ -52,7 +51,7 @@ func (r *Reconciler) allowed(ctx context.Context, binding *v1alpha1.QueueBinding
 // annotations returns those of a Namespace, and after how long to ask again; 0 is never.
 func (r *Reconciler) annotations(ctx context.Context, name string) (map[string]string, time.Duration, error) {
 	if r.Tenancy.OneByOne {
-		return r.Tenancy.read.of(ctx, name)
+		return r.Tenancy.read.of(types.NamespacedName{Name: name}, name, func() (map[string]string, error) { return annotationsOf(ctx, r.Reader, name) })
 	}
 	annotations, err := annotationsOf(ctx, r.Client, name)
 	return annotations, 0, err
@@ -72,48 +71,6 @@ func annotationsOf(ctx context.Context, reader client.Reader, name string) (map[
 		return nil, queue.Errorf(queue.Unreachable, "read Namespace %s: %w", name, err)
 	}
 	return namespace.Annotations, nil
-}
-
-// namespaceReader reads the annotations of Namespaces one by one, and remembers them for a while.
-type namespaceReader struct {
-	reader client.Reader
-	now    func() time.Time
-
-	mu    sync.Mutex
-	known map[string]namespaceRead
-}
-
-// namespaceRead is what was last read of a Namespace.
-type namespaceRead struct {
-	read        time.Time
-	annotations map[string]string
-	err         error
-}
-
-func (r namespaceRead) lasts() time.Duration {
-	if r.err != nil {
-		return readAgain
-	}
-	return readLasts
-}
-
-// of returns the annotations of a Namespace, and after how long to ask again. While the API server is in trouble they are as they were.
-func (n *namespaceReader) of(ctx context.Context, name string) (map[string]string, time.Duration, error) {
-	n.mu.Lock()
-	found, ok := n.known[name]
-	n.mu.Unlock()
-	if !ok || n.now().Sub(found.read) >= found.lasts() {
-		before := found
-		found = namespaceRead{read: n.now()}
-		found.annotations, found.err = annotationsOf(ctx, n.reader, name)
-		if ok && before.err == nil && found.err != nil && queue.ReasonOf(found.err) == queue.Unreachable {
-			found.annotations, found.err = before.annotations, nil
-		}
-		n.mu.Lock()
-		n.known[name] = found
-		n.mu.Unlock()
-	}
-	return found.annotations, found.lasts(), found.err
 }
 
 // watchGrants enqueues the bindings of a Namespace whose annotations change.

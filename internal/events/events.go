@@ -126,12 +126,14 @@ func list(names []string) string {
 }
 
 // Truncate cuts a text so that it fits into a note, or into a condition's message, beside some words of ours.
-func Truncate(text string) string {
-	const maxLength = 700
-	if len(text) <= maxLength {
+func Truncate(text string) string { return TruncateTo(text, 700) }
+
+// TruncateTo cuts a text to so many bytes, without an ellipsis that tells.
+func TruncateTo(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	cut := maxLength
+	cut := most
 	for cut > 0 && text[cut]&0xC0 == 0x80 { // not within a character
 		cut--
 	}

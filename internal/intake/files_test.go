@@ -203,7 +203,7 @@ func TestAMessageInTwoSecretsIsStoredWhole(t *testing.T) {
 			names = append(names, fmt.Sprintf("%T", object))
 			return create()
 		})
-		b.queue.PutMessage(queue.Message{ID: "message-a", Body: strings.Repeat("x", corev1.MaxSecretSize-1)})
+		b.queue.PutMessages(queue.Message{ID: "message-a", Body: strings.Repeat("x", corev1.MaxSecretSize-1)})
 		time.Sleep(time.Minute)
 		b.want(0, 1, 1)
 		if want := []string{"*v1.Secret", "*v1.Secret", "*v1.Job"}; !slices.Equal(names, want) {

@@ -57,7 +57,7 @@ func TestAForgedLineageIsAMessageOfItsOwn(t *testing.T) {
 				b.queue.Put("a")
 				time.Sleep(time.Second)
 				b.conclude(b.attempt("a", 1), batchv1.JobFailed)
-				b.queue.PutMessage(forged("b", "message-a", attempt))
+				b.queue.PutMessages(forged("b", "message-a", attempt))
 				time.Sleep(time.Minute)
 				names, _ := b.jobs()
 				slices.Sort(names)
@@ -77,9 +77,9 @@ func TestAForgedLineageIsAMessageOfItsOwn(t *testing.T) {
 // A producer that claims ahead the attempt that a requeue will send has taken nothing from it.
 func TestARequeueRunsWhateverWasForgedBefore(t *testing.T) {
 	run(t, nil, func(b *bench) {
-		b.queue.PutMessage(forged("b", "message-a", 2))
+		b.queue.PutMessages(forged("b", "message-a", 2))
 		time.Sleep(time.Second)
-		b.queue.PutMessage(b.signed("a", job.Lineage{Root: "message-a", Attempt: 2}))
+		b.queue.PutMessages(b.signed("a", job.Lineage{Root: "message-a", Attempt: 2}))
 		time.Sleep(time.Minute)
 		if body := b.job(b.attempt("a", 2)).Spec.Template.Annotations[v1alpha1.AnnotationBody]; body != "a" {
 			t.Errorf("the requeued message's Job has body %s", body)
@@ -105,7 +105,7 @@ func TestTheSearchForTheNextAttemptEnds(t *testing.T) {
 		for _, seen := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, its Job seen: %t", name, seen), func(t *testing.T) {
 				run(t, onJobSucceeded, func(b *bench) {
-					b.queue.PutMessage(tc.message(b))
+					b.queue.PutMessages(tc.message(b))
 					time.Sleep(time.Second)
 					names, _ := b.jobs()
 					failed := names[0]

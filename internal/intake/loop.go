@@ -6,6 +6,7 @@ package intake
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -365,5 +366,7 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 		defer func() { <-l.batches }()
 		l.handler.handleBatch(messages, batch.done)
 	})
+	// The messages first: else they wait until the next receive is under way, or another processor has woken up.
+	runtime.Gosched()
 	return len(messages) == queue.MaxBatch, nil
 }

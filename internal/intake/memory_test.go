@@ -91,9 +91,11 @@ func sharing(t *testing.T, memory *Memory, test func(stuck, quiet *bench)) {
 
 // put puts messages of a size on a queue, each with an ID of its own.
 func put(b *bench, n, size int) {
+	var messages []queue.Message
 	for i := range n {
-		b.queue.PutMessage(queue.Message{ID: fmt.Sprintf("message-%d", i), Body: strings.Repeat("x", size)})
+		messages = append(messages, queue.Message{ID: fmt.Sprintf("message-%d", i), Body: strings.Repeat("x", size)})
 	}
+	b.queue.PutMessages(messages...)
 }
 
 func refuses(func() error, client.Object) error {
@@ -178,7 +180,7 @@ func TestHeavyEvaluationsWaitForRoom(t *testing.T) {
 			b.loop.update(settings)
 		}
 		for i := range 20 {
-			stuck.queue.PutMessage(queue.Message{ID: fmt.Sprintf("message-%d", i), Body: "[" + strings.Repeat("{},", 200<<10) + "{}]"})
+			stuck.queue.PutMessages(queue.Message{ID: fmt.Sprintf("message-%d", i), Body: "[" + strings.Repeat("{},", 200<<10) + "{}]"})
 		}
 		time.Sleep(time.Minute)
 		quiet.queue.Put("[1]")

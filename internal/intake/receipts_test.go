@@ -503,7 +503,7 @@ func TestTheRestOfAGroupGoesBackAfterASwitch(t *testing.T) {
 		time.Sleep(time.Second + 10*time.Millisecond) // the poll is open
 		b.edit(onJobSucceeded)
 		for _, body := range []string{"a", "b", "c"} {
-			b.queue.PutMessage(queue.Message{ID: "message-" + body, Body: body, GroupID: "g"})
+			b.queue.PutMessages(queue.Message{ID: "message-" + body, Body: body, GroupID: "g"})
 		}
 		time.Sleep(95 * time.Millisecond) // before those that went back are received again
 		if names, _ := b.jobs(); len(names) != 1 {
@@ -521,7 +521,7 @@ func TestTwoMessagesOfOneAttemptWaitForOneJob(t *testing.T) {
 				for _, id := range []string{"first", "second"} {
 					message := b.signed("a", job.Lineage{Root: "root", Attempt: 2})
 					message.ID = id
-					b.queue.PutMessage(message)
+					b.queue.PutMessages(message)
 				}
 				time.Sleep(3 * time.Hour)
 				names, most := b.jobs()

@@ -53,7 +53,7 @@ func TestBindingsAtTheirQuotaStarveNobody(t *testing.T) {
 					})
 					b.setFault(refused)
 					for n := range test.messages {
-						b.queue.PutMessage(queue.Message{ID: fmt.Sprintf("message-%d", n), GroupID: "g", Body: strings.Repeat("x", 1<<20)})
+						b.queue.PutMessages(queue.Message{ID: fmt.Sprintf("message-%d", n), GroupID: "g", Body: strings.Repeat("x", 1<<20)})
 					}
 					stuck = append(stuck, b)
 				}

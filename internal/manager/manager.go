@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -27,11 +28,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/version"
 )
 
 var scheme = runtime.NewScheme()
@@ -43,6 +47,8 @@ func init() {
 
 // Flags are the flags that all processes have.
 type Flags struct {
+	// Program is what the process is called where it says which build it is, in its User-Agent too.
+	Program string
 	// Namespace is the process's own: it holds its Lease and its Secrets.
 	Namespace string
 	// Namespaces are those that the process works in, none for all. New finds out about them.
@@ -55,6 +61,7 @@ type Flags struct {
 	probeAddress   string
 	leaderElect    bool
 	logging        zap.Options
+	version        bool
 }
 
 // Bind adds the flags to a set.
@@ -68,7 +75,16 @@ func (f *Flags) Bind(set *flag.FlagSet) {
 		return nil
 	})
 	set.StringVar(&f.Namespace, "namespace", ownNamespace(), "The process's own namespace, which holds its Lease and its Secrets.")
+	set.BoolVar(&f.version, "version", false, "Print which build this is, and exit.")
 	f.logging.BindFlags(set)
+}
+
+// PrintVersion prints which build this is if the flags ask for it, and reports whether they do.
+func (f *Flags) PrintVersion(out io.Writer) bool {
+	if f.version {
+		fmt.Fprintln(out, f.Program, version.Get())
+	}
+	return f.version
 }
 
 // SetLogger has the flags decide what is logged, by our code and by libraries.
@@ -84,6 +100,7 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
+	config.UserAgent = version.UserAgent(f.Program)
 	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
 	config.QPS = -1
 	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
@@ -124,6 +141,9 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 	}
 	if change != nil {
 		change(&options)
+	}
+	if err := metrics.RegisterBuild(ctrlmetrics.Registry); err != nil {
+		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {

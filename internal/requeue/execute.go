@@ -204,6 +204,9 @@ func (x *execution) read(ctx context.Context, item *Item) answer {
 		return answer{refusal: refusal}
 	}
 	secrets, err := Secrets(ctx, x.Reader, failed)
+	if apierrors.IsForbidden(err) {
+		return answer{refusal: notSendable(failed.Name, errNoRightToSecrets)}
+	}
 	if err != nil {
 		return answer{err: err}
 	}

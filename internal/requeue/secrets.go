@@ -2,6 +2,7 @@ package requeue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,6 +15,10 @@ import (
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
 )
+
+// errNoRightToSecrets refuses a Job whose message cannot be read, as the right to Secrets can be left out.
+var errNoRightToSecrets = errors.New("its message is in a Secret, which the operator may not get: ask an administrator to grant it file-delivery-role in the namespace " +
+	"(config/rights/file-delivery), and then ask again")
 
 // Secrets returns the Secrets that hold a Job's message, as far as they exist: job.MessageOf tells what is missing. There are
 // none for a Job that has its message in annotations.

@@ -48,7 +48,8 @@ var _ = Describe("A Job", func() {
 		})
 		id := w.send(ctx, "x", nil)
 		Eventually(status(ctx, binding)).Should(And(counts(0, 0, 1), failure(And(
-			HaveField("Reason", "PodFailurePolicy"), HaveField("Message", ContainSubstring("exit code 42"))))))
+			HaveField("Reason", "PodFailurePolicy"), HaveField("Message", ContainSubstring("exit code 42")),
+			HaveField("Container", And(HaveField("Name", "work"), HaveField("ExitCode", HaveValue(BeEquivalentTo(42))), HaveField("NodeName", Not(BeEmpty()))))))))
 		Expect(w.podsOf(ctx, id)).To(HaveLen(1))
 		Expect(w.printed(ctx, id, "work")).To(Equal("bad input\n"))
 	})

@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image is an image of one layer.
+// Image is an image of one layer, or of one more than its base has.
 type Image struct {
 	// Names are what it can be asked for by, with registry and tag, as container runtimes keep them.
 	Names      []string
@@ -26,7 +27,15 @@ type Image struct {
 	Entrypoint []string
 	Cmd        []string
 	User       string
-	Env        []string
+	// Env replaces the base's, if there is any.
+	Env    []string
+	Labels map[string]string
+	// Base is what the layer is put on. Default: nothing.
+	Base v1.Image
+	// Architecture is what the programs are built for, as Go calls it. Default: that of this machine.
+	Architecture string
+	// Created is when the image says that it was made, and its files. Default: 1970.
+	Created time.Time
 }
 
 // File is one entry of the layer. It belongs to root.
@@ -37,14 +46,19 @@ type File struct {
 	Data, Source string
 }
 
-// build makes the image. The same files give the same image, whenever it is built.
-func (i Image) build() (v1.Image, error) {
+// Build makes the image. The same files give the same image, whenever it is built.
+func (i Image) Build() (v1.Image, error) {
 	layer, err := i.layer()
 	if err != nil {
 		return nil, err
 	}
-	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	built, err := mutate.Append(base, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "devenvctl"}})
+	base := i.Base
+	if base == nil {
+		base = empty.Image
+	}
+	base = mutate.ConfigMediaType(mutate.MediaType(base, types.OCIManifestSchema1), types.OCIConfigJSON)
+	history := v1.History{Created: v1.Time{Time: i.Created}, CreatedBy: "queuebinding"}
+	built, err := mutate.Append(base, mutate.Addendum{Layer: layer, History: history})
 	if err != nil {
 		return nil, fmt.Errorf("adding the layer: %w", err)
 	}
@@ -53,8 +67,13 @@ func (i Image) build() (v1.Image, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", runtime.GOARCH
-	config.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Cmd, User: i.User, Env: i.Env}
+	config.OS, config.Architecture = "linux", cmp.Or(i.Architecture, runtime.GOARCH)
+	config.Created = v1.Time{Time: i.Created}
+	env := config.Config.Env
+	if len(i.Env) > 0 {
+		env = i.Env
+	}
+	config.Config = v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Cmd, User: i.User, Env: env, Labels: i.Labels}
 	if built, err = mutate.ConfigFile(built, config); err != nil {
 		return nil, fmt.Errorf("writing the configuration: %w", err)
 	}
@@ -65,7 +84,7 @@ func (i Image) layer() (v1.Layer, error) {
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
 	for _, file := range i.Files {
-		if err := file.addTo(archive); err != nil {
+		if err := file.addTo(archive, i.Created); err != nil {
 			return nil, err
 		}
 	}
@@ -81,8 +100,11 @@ func (i Image) layer() (v1.Layer, error) {
 	return layer, nil
 }
 
-func (f File) addTo(archive *tar.Writer) error {
-	header := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: int64(f.Mode.Perm()), ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+func (f File) addTo(archive *tar.Writer, changed time.Time) error {
+	if changed.IsZero() {
+		changed = time.Unix(0, 0)
+	}
+	header := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: int64(f.Mode.Perm()), ModTime: changed, Format: tar.FormatPAX}
 	if f.Mode&fs.ModeSticky != 0 {
 		header.Mode |= 0o1000
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// nonRoot is the user of the operator's Dockerfile.
-const nonRoot = "65532:65532"
+// NonRoot is the user of the operator's Dockerfile.
+const NonRoot = "65532:65532"
 
 // Programs is an image with static programs, which run without root; the first is the entrypoint. What the Dockerfile builds differs in its base:
 // this one has no certificates of the world's authorities, and so reaches no service by HTTPS but those whose
@@ -24,7 +24,7 @@ func Programs(imageName string, paths ...string) (Image, error) {
 	for _, path := range paths {
 		files = append(files, File{Path: "/" + filepath.Base(path), Mode: 0o755, Source: path})
 	}
-	return Image{Names: []string{full}, Files: files, Entrypoint: []string{"/" + filepath.Base(paths[0])}, User: nonRoot}, nil
+	return Image{Names: []string{full}, Files: files, Entrypoint: []string{"/" + filepath.Base(paths[0])}, User: NonRoot}, nil
 }
 
 // FullName is the name of an image as the kubelet asks the container runtime for it: with the registry that a short one

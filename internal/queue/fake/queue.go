@@ -44,20 +44,22 @@ type Counts struct {
 	Sends []int
 }
 
-// Put puts messages on the queue at once, with the IDs "message-<body>".
+// Put puts messages on the queue, with the IDs "message-<body>".
 func (q *Queue) Put(bodies ...string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	var messages []queue.Message
 	for _, body := range bodies {
-		q.messages = append(q.messages, &Message{Message: queue.Message{ID: "message-" + body, Body: body}})
+		messages = append(messages, queue.Message{ID: "message-" + body, Body: body})
 	}
+	q.PutMessages(messages...)
 }
 
-// PutMessage puts a message on the queue as it is.
-func (q *Queue) PutMessage(message queue.Message) {
+// PutMessages puts messages on the queue as they are, all at once: no receive gets some of them and comes too soon for the others.
+func (q *Queue) PutMessages(messages ...queue.Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.messages = append(q.messages, &Message{Message: message})
+	for _, message := range messages {
+		q.messages = append(q.messages, &Message{Message: message})
+	}
 }
 
 // SetLatency has each receive take at least so long.

@@ -13,13 +13,16 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/version"
 )
 
 // EndpointVariable is the environment variable that points the operator at another endpoint than AWS's.
@@ -89,6 +92,8 @@ func (o *Opener) load(ctx context.Context) error {
 		return nil
 	}
 	base, err := config.LoadDefaultConfig(ctx,
+		// So that CloudTrail tells our requests from others with the same identity.
+		config.WithAPIOptions([]func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("queuebinding", version.Get().Version)}),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns = 0
 			t.MaxIdleConnsPerHost = connectionsPerHost

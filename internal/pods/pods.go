@@ -1,0 +1,175 @@
+// Package pods tells what became of the Pods of Jobs: how those of a failed Job ended, and why others do not start. Pods are asked
+// for when that is to be told, and none is watched: a cluster has too many of them.
+package pods
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// mostOfJob is how many Pods of one Job are looked at.
+	mostOfJob = 50
+	// mostWaiting is how many Pods that have not started are looked at.
+	mostWaiting = 500
+)
+
+// validReason matches what a condition's reason may be.
+var validReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?$`)
+
+// End is how the container ended that failed last of a Job's Pods, or how a Pod ended whose containers do not tell.
+type End struct {
+	Pod, Node string
+	// Container and ExitCode are empty where the Pod ended without that a container failed, such as when it was evicted.
+	Container string
+	ExitCode  *int32
+	// Reason is the kubelet's word, such as OOMKilled, Error or Evicted.
+	Reason string
+	// Message is the container's termination message, or what the kubelet says. It is whole.
+	Message string
+}
+
+// EndOf reads how a failed Job's Pods ended. It returns nil where none tells: the Job controller deletes the Pods of a Job that was
+// ended for its deadline.
+func EndOf(ctx context.Context, reader client.Reader, namespace, job string) (*End, error) {
+	list := &corev1.PodList{}
+	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}, client.Limit(mostOfJob))
+	if err != nil {
+		return nil, fmt.Errorf("list the Pods of Job %s: %w", job, err)
+	}
+	return LastEnd(list.Items), nil
+}
+
+// Exist reports whether a Job has Pods.
+func Exist(ctx context.Context, reader client.Reader, namespace, job string) (bool, error) {
+	list := &corev1.PodList{}
+	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}, client.Limit(1))
+	if err != nil {
+		return false, fmt.Errorf("list the Pods of Job %s: %w", job, err)
+	}
+	return len(list.Items) > 0, nil
+}
+
+// LastEnd returns how the container ended that failed last, or nil where none did.
+func LastEnd(all []corev1.Pod) *End {
+	var last *End
+	var at time.Time
+	for i := range all {
+		pod := &all[i]
+		for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+			for _, ended := range []*corev1.ContainerStateTerminated{container.LastTerminationState.Terminated, container.State.Terminated} {
+				if ended == nil || ended.ExitCode == 0 || ended.FinishedAt.Time.Before(at) {
+					continue
+				}
+				at = ended.FinishedAt.Time
+				last = &End{
+					Pod: pod.Name, Node: pod.Spec.NodeName, Container: container.Name, ExitCode: &ended.ExitCode,
+					Reason: ended.Reason, Message: ended.Message,
+				}
+			}
+		}
+	}
+	if last != nil {
+		return last
+	}
+	for i := range all {
+		if pod := &all[i]; pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+			return &End{Pod: pod.Name, Node: pod.Spec.NodeName, Reason: pod.Status.Reason, Message: pod.Status.Message}
+		}
+	}
+	return nil
+}
+
+// Cause is why some Pods do not start.
+type Cause struct {
+	// Reason is the scheduler's or the kubelet's word, such as Unschedulable or ErrImagePull.
+	Reason string
+	// Pods is how many wait for it, Pod is one of them, and Message is what is said of that one.
+	Pods    int
+	Pod     string
+	Message string
+}
+
+// Waiting is why Pods do not start.
+type Waiting struct {
+	// Causes are ordered by how many Pods wait for each, the most first. There are none where all Pods are on their way.
+	Causes []Cause
+	// More reports whether there are more Pods than were looked at.
+	More bool
+}
+
+// WhyWaiting reads why Pods with these labels do not start.
+func WhyWaiting(ctx context.Context, reader client.Reader, namespace string, labels map[string]string) (Waiting, error) {
+	list := &corev1.PodList{}
+	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(labels), client.Limit(mostWaiting),
+		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("status.phase", string(corev1.PodPending))})
+	if err != nil {
+		return Waiting{}, fmt.Errorf("list the Pods that wait: %w", err)
+	}
+	return Waiting{Causes: causes(list.Items), More: list.Continue != ""}, nil
+}
+
+func causes(all []corev1.Pod) []Cause {
+	byReason := map[string]*Cause{}
+	for i := range all {
+		pod := &all[i]
+		reason, message := waitsFor(pod)
+		if reason == "" {
+			continue
+		}
+		if !validReason.MatchString(reason) { // anybody may have written a Pod's status
+			reason = "Waiting"
+		}
+		cause := byReason[reason]
+		if cause == nil {
+			cause = &Cause{Reason: reason}
+			byReason[reason] = cause
+		}
+		cause.Pods++
+		// Always the same one, so that a status that tells it does not change with the order of a list.
+		if cause.Pod == "" || pod.Name < cause.Pod {
+			cause.Pod, cause.Message = pod.Name, message
+		}
+	}
+	found := make([]Cause, 0, len(byReason))
+	for _, cause := range byReason {
+		found = append(found, *cause)
+	}
+	slices.SortFunc(found, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(b.Pods, a.Pods), strings.Compare(a.Reason, b.Reason))
+	})
+	return found
+}
+
+// waitsFor returns why a Pod does not start, or nothing where it is on its way.
+func waitsFor(pod *corev1.Pod) (reason, message string) {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+			return condition.Reason, condition.Message
+		}
+	}
+	for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		waiting := container.State.Waiting
+		if waiting == nil {
+			continue
+		}
+		switch waiting.Reason {
+		case "", "ContainerCreating", "PodInitializing": // the kubelet is at it
+		case "ImagePullBackOff": // the kubelet says the one and the other in turns
+			return "ErrImagePull", waiting.Message
+		default:
+			return waiting.Reason, waiting.Message
+		}
+	}
+	return "", ""
+}
