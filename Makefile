@@ -32,6 +32,13 @@ CRD      := config/crd/bases/queuebinding.dev_queuebindings.yaml
 MANAGER  := $(BIN)/manager
 SERVER   := $(BIN)/queuebinding-apiserver
 PLUGIN   := $(BIN)/kubectl-queuebinding
+CHART    := charts/queuebinding
+# Where packages of it go.
+DIST     ?= dist
+# What the chart has copies of, below $(CHART)/files.
+CHART_FILES := $(CRD) $(wildcard config/rbac/*role*.yaml config/rights/*/role*.yaml config/metrics/*role*.yaml config/apiserver/*role*.yaml) \
+  config/policies/job_creators.yaml config/policies/operator.yaml config/tenancy/policy.yaml config/prometheus/monitor.yaml config/prometheus/rules.yaml \
+  config/grafana/dashboard.json
 
 # Prefix of every command that touches a cluster: says which, and refuses all but
 # the development environment's unless CONTEXT names it.
@@ -97,7 +104,7 @@ build: ## Build the operator, the server of the requeue subresource and the kube
 	@install -m 755 cmd/kubectl-queuebinding/kubectl_complete-queuebinding $(BIN)
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## Write what follows from the API types, the plugin's commands, the metrics and the dashboard's panels: Go code, docs, JSON.
+generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/helm-docs $(TOOLS)/helm-values-schema-json ## Write what follows from the API types, the plugin's commands, the metrics, the dashboard's panels and the chart's values: Go code, docs, JSON.
 	@$(TOOLS)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(TOOLS)/openapi-gen --go-header-file=hack/boilerplate.go.txt --report-filename=/dev/null \
 	  --output-dir=internal/apiserver/openapi --output-pkg=github.com/queuebinding/queuebinding/internal/apiserver/openapi \
@@ -108,11 +115,15 @@ generate: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs ## 
 	@go run ./hack/plugindocs docs/kubectl-queuebinding.md
 	@go run -C hack/dashboard . -write=$(CURDIR)/config/grafana/dashboard.json
 	@go run ./hack/metricsdocs docs/metrics.md
+	@$(TOOLS)/helm-values-schema-json --values=$(CHART)/values.yaml --output=$(CHART)/values.schema.json --no-additional-properties --use-helm-docs --indent=2 >/dev/null
+	@$(TOOLS)/helm-docs --log-level=warning --chart-search-root=$(CHART) --sort-values-order=file
 
 .PHONY: manifests
-manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers.
+manifests: $(TOOLS)/controller-gen ## Write the CRD from the Go markers, and the chart's copies of manifests.
 	@$(TOOLS)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=$(dir $(CRD))
 	@go run ./hack/crd $(CRD)
+	@rm -rf $(CHART)/files
+	@for file in $(CHART_FILES); do install -D -m 644 "$$file" "$(CHART)/files/$${file#config/}"; done
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
@@ -177,7 +188,7 @@ verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOO
 test: build $(DEVENV) $(TOOLS)/kustomize ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
-	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, and the tests of a real node in hack/devenv and hack/release'
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/chart/e2e, and the tests of a real node in hack/devenv and hack/release'
 	@echo 'Testing the main module'
 	@go test -timeout=30m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'
@@ -190,6 +201,12 @@ e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real 
 	@$(DEVENV) node --node=real
 	@$(DEVENV) build --node=real
 	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
+
+.PHONY: test-chart
+test-chart: $(DEVENV) $(TOOLS)/helm $(TOOLS)/kustomize ## Test the Helm chart: against config, and installed, upgraded, rolled back and uninstalled on a real node.
+	@$(DEVENV) node --node=real
+	@$(DEVENV) build --node=real
+	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/chart/...
 
 .PHONY: neighbours
 neighbours: $(DEVENV) ## Test the operator beside what people run with it: Karpenter, Kueue, a HorizontalPodAutoscaler. Part of test.
@@ -267,6 +284,13 @@ build-installer: $(TOOLS)/kustomize ## Write dist/install.yaml: all that a clust
 	@$(TOOLS)/kustomize build $(BIN)/overlay >dist/install.yaml
 	@echo 'Wrote dist/install.yaml with image $(IMG)'
 
+# The same bytes for the same sources: Helm gives the files the time of the commit.
+.PHONY: chart
+chart: $(TOOLS)/helm ## Write dist/queuebinding-<version>.tgz, the Helm chart. VERSION=1.2.3 sets its version and that of the image.
+	@mkdir -p $(DIST)
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+	  $(TOOLS)/helm package $(CHART) --destination $(DIST) $(if $(VERSION),--version='$(VERSION)' --app-version='$(VERSION)')
+
 # What the targets above need. Tools are rebuilt when the module that pins them
 # changes; our own programs always, which costs nothing where nothing changed.
 
@@ -288,6 +312,15 @@ $(TOOLS)/openapi-gen: hack/tools/go.mod hack/tools/go.sum
 
 $(TOOLS)/kustomize: hack/tools/go.mod hack/tools/go.sum
 	$(call tool,hack/tools,sigs.k8s.io/kustomize/kustomize/v5)
+
+$(TOOLS)/helm: hack/tools/helm/go.mod hack/tools/helm/go.sum
+	$(call tool,hack/tools/helm,helm.sh/helm/v4/cmd/helm, (the first time this takes two minutes))
+
+$(TOOLS)/helm-docs: hack/tools/chart/go.mod hack/tools/chart/go.sum
+	$(call tool,hack/tools/chart,github.com/norwoodj/helm-docs/cmd/helm-docs)
+
+$(TOOLS)/helm-values-schema-json: hack/tools/chart/go.mod hack/tools/chart/go.sum
+	$(call tool,hack/tools/chart,github.com/losisin/helm-values-schema-json/v2)
 
 $(TOOLS)/golangci-lint: hack/tools/golangci-lint/go.mod hack/tools/golangci-lint/go.sum
 	$(call tool,hack/tools/golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint, (the first time this takes minutes))

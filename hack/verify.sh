@@ -31,7 +31,7 @@ generated() {
 
 snapshot() {
   local file
-  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* docs/api.md docs/kubectl-queuebinding.md docs/metrics.md config/grafana/dashboard.json; do
+  for file in $(find api internal -name 'zz_generated.*') config/crd/bases/* docs/api.md docs/kubectl-queuebinding.md docs/metrics.md config/grafana/dashboard.json $(find charts -type f); do
     [ -f "$file" ] || continue
     mkdir -p "$1/$(dirname "$file")"
     cp "$file" "$1/$file"

@@ -34,7 +34,14 @@ func NeedContainers() error {
 
 // DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
 // config/default's own manifests. It needs all parts and a real node.
-func (e *Environment) DeployOperator() error {
+func (e *Environment) DeployOperator() error { return e.giveOperator("deploy") }
+
+// LoadOperator builds the same and gives it to the real node as the image queuebinding:dev, for a test that installs it in a way
+// of its own.
+func (e *Environment) LoadOperator() error { return e.giveOperator("load") }
+
+// giveOperator hands the operator's image to a command of the supervisor's program.
+func (e *Environment) giveOperator(command string) error {
 	root, err := Root()
 	if err != nil {
 		return err
@@ -43,7 +50,7 @@ func (e *Environment) DeployOperator() error {
 	if err != nil {
 		return err
 	}
-	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive))
+	return runAll(exec.Command(e.supervisor.Path, command, "--dir="+e.Dir, archive))
 }
 
 // LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an
