@@ -32,9 +32,15 @@ func NeedContainers() error {
 	return nil
 }
 
+// Overlays that DeployOperator takes.
+const (
+	Default = "hack/devenv/operator" // config/default
+	Tenancy = "hack/devenv/tenancy"  // config/default with config/tenancy
+)
+
 // DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
-// config/default's own manifests. It needs all parts and a real node.
-func (e *Environment) DeployOperator() error {
+// the manifests of an overlay. It needs all parts and a real node.
+func (e *Environment) DeployOperator(overlay string) error {
 	root, err := Root()
 	if err != nil {
 		return err
@@ -43,7 +49,7 @@ func (e *Environment) DeployOperator() error {
 	if err != nil {
 		return err
 	}
-	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive))
+	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, "--overlay="+overlay, archive))
 }
 
 // LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an
