@@ -77,9 +77,14 @@ func install(ctx context.Context) {
 	address := listener.Addr().(*net.TCPAddr)
 	Expect(listener.Close()).To(Succeed())
 	Expect(cluster.Install(ctx, testenv.Tenancy, address.Port)).To(Succeed())
-	operator = start(ctx, "manager", rig.OperatorAccount, "--tenancy=namespaces", "--leader-elect")
+	operator = startOperator(ctx)
 	server = start(ctx, "queuebinding-apiserver", rig.ServerAccount, "--leader-elect", "--bind-address="+address.String())
 	Eventually(available).WithArguments(ctx).Should(BeTrue(), server.LastLines(20))
+}
+
+func startOperator(ctx context.Context) *process.Process {
+	GinkgoHelper()
+	return start(ctx, "manager", rig.OperatorAccount, "--tenancy=namespaces", "--leader-elect")
 }
 
 // start starts a program with the rights of its ServiceAccount.
