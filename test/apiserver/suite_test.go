@@ -105,18 +105,7 @@ func freePort() int {
 }
 
 // available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool {
-	service := &apiregistrationv1.APIService{}
-	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {
-		return false
-	}
-	for _, condition := range service.Status.Conditions {
-		if condition.Type == apiregistrationv1.Available {
-			return condition.Status == apiregistrationv1.ConditionTrue
-		}
-	}
-	return false
-}
+func available(ctx context.Context) bool { return cluster.SubresourceAvailable(ctx) }
 
 // What was logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {

@@ -66,13 +66,13 @@ func tenants(ctx context.Context) {
 	}}
 	Expect(k8s.Create(ctx, jobs)).To(Succeed())
 	editor, requeuer := clusterRole("queuebinding-editor-role"), clusterRole("queuebinding-requeuer")
-	developer = createUser(ctx, mine, "developer", editor, requeuer, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "jobs"})
-	administrator = createUser(ctx, mine, "administrator", clusterRole("admin"), editor)
-	writer = createUser(ctx, mine, "writer", editor)
-	viewer = createUser(ctx, mine, "viewer", clusterRole("view"))
+	developer = createUser(ctx, "developer", editor, requeuer, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "jobs"})
+	administrator = createUser(ctx, "administrator", clusterRole("admin"), editor)
+	writer = createUser(ctx, "writer", editor)
+	viewer = createUser(ctx, "viewer", clusterRole("view"))
 	operatorToken, serverToken = clientOf(ctx, rig.System, rig.OperatorAccount), clientOf(ctx, rig.System, rig.ServerAccount)
 	// Policies and the parts of the cluster's own roles take a moment to be in force.
-	Eventually(func() error { return developer.Create(ctx, bindingOf(theirs, in(mine)), client.DryRunAll) }).Should(MatchError(ContainSubstring("may not use the queue")), "tenancy")
+	Eventually(func() error { return developer.Create(ctx, bindingOf(theirs, inMine), client.DryRunAll) }).Should(MatchError(ContainSubstring("may not use the queue")), "tenancy")
 	Eventually(func() error { return writer.Create(ctx, bindingOf(mine), client.DryRunAll) }).Should(MatchError(ContainSubstring("may not create Jobs")), "job-creators")
 	Eventually(func() error { return operatorToken.Create(ctx, jobOf(mine, nil), client.DryRunAll) }).Should(MatchError(ContainSubstring("only Jobs whose controller")), "operator")
 	Eventually(func() error { return viewer.Get(ctx, key(mine, "existing"), &v1alpha1.QueueBinding{}) }).Should(Succeed())
@@ -92,10 +92,8 @@ func bindingOf(tenant string, change ...func(*v1alpha1.QueueBinding)) *v1alpha1.
 	return binding
 }
 
-// in moves a binding into another namespace.
-func in(namespace string) func(*v1alpha1.QueueBinding) {
-	return func(b *v1alpha1.QueueBinding) { b.Namespace = namespace }
-}
+// inMine moves a binding into the attacker's namespace.
+func inMine(b *v1alpha1.QueueBinding) { b.Namespace = mine }
 
 func withRole(of string) func(*v1alpha1.QueueBinding) {
 	return func(b *v1alpha1.QueueBinding) {
@@ -143,12 +141,14 @@ func patch(as *client.Client, object client.Object, change string) attack {
 	}
 }
 
-func existing(namespace string) client.Object {
-	return &v1alpha1.QueueBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "existing"}}
+// existing is the attacker's binding that is there.
+func existing() client.Object {
+	return &v1alpha1.QueueBinding{ObjectMeta: metav1.ObjectMeta{Namespace: mine, Name: "existing"}}
 }
 
-func namespaceNamed(name string) client.Object {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+// myNamespace is the attacker's.
+func myNamespace() client.Object {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mine}}
 }
 
 // requeue asks for all of a binding by the subresource.
@@ -184,36 +184,36 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 	const tenancy, jobCreators, operatorPolicy = "ValidatingAdmissionPolicy 'tenancy'", "ValidatingAdmissionPolicy 'queuebinding-job-creators'", "ValidatingAdmissionPolicy 'queuebinding-operator'"
 
 	DescribeTable("by who writes bindings are refused:", refused,
-		Entry("another tenant's queue", create(&developer, func() client.Object { return bindingOf(theirs, in(mine)) }),
+		Entry("another tenant's queue", create(&developer, func() client.Object { return bindingOf(theirs, inMine) }),
 			tenancy, "namespace team-a may not use the queue arn:aws:sqs:eu-west-1:000000000000:team-b-pings: ask an administrator"),
-		Entry("another tenant's queue, by the namespace's administrator", create(&administrator, func() client.Object { return bindingOf(theirs, in(mine)) }),
+		Entry("another tenant's queue, by the namespace's administrator", create(&administrator, func() client.Object { return bindingOf(theirs, inMine) }),
 			tenancy, "may not use the queue arn:aws:sqs:eu-west-1:000000000000:team-b-pings"),
-		Entry("another tenant's queue, in a binding that is there", patch(&developer, existing(mine), `{"spec": {"queue": {"url": "https://sqs.eu-west-1.amazonaws.com/000000000000/team-b-pings"}}}`),
+		Entry("another tenant's queue, in a binding that is there", patch(&developer, existing(), `{"spec": {"queue": {"url": "https://sqs.eu-west-1.amazonaws.com/000000000000/team-b-pings"}}}`),
 			"spec.queue", "is immutable"),
 		Entry("another tenant's queue, by a region", create(&developer, func() client.Object {
 			return bindingOf(mine, func(b *v1alpha1.QueueBinding) { b.Spec.Queue.Region = "us-east-1" })
 		}), tenancy, "may not use the queue arn:aws:sqs:us-east-1:000000000000:team-a-pings"),
 		Entry("another tenant's role", create(&developer, func() client.Object { return bindingOf(mine, withRole(theirs)) }),
 			tenancy, "namespace team-a may not assume the role arn:aws:iam::000000000000:role/team-b/pings: ask an administrator"),
-		Entry("another tenant's role, in a binding that is there", patch(&developer, existing(mine), `{"spec": {"queue": {"credentials": {"roleARN": "`+fmt.Sprintf(roleOf, theirs)+`"}}}}`),
+		Entry("another tenant's role, in a binding that is there", patch(&developer, existing(), `{"spec": {"queue": {"credentials": {"roleARN": "`+fmt.Sprintf(roleOf, theirs)+`"}}}}`),
 			tenancy, "may not assume the role arn:aws:iam::000000000000:role/team-b/pings"),
-		Entry("another tenant's Secret, by a namespace", patch(&developer, existing(mine), `{"spec": {"queue": {"credentials": {"secretRef": {"name": "team-b-keys", "namespace": "team-b"}}}}}`),
+		Entry("another tenant's Secret, by a namespace", patch(&developer, existing(), `{"spec": {"queue": {"credentials": {"secretRef": {"name": "team-b-keys", "namespace": "team-b"}}}}}`),
 			`unknown field "spec.queue.credentials.secretRef.namespace"`),
 		Entry("a binding in another tenant's namespace", create(&developer, func() client.Object { return bindingOf(theirs) }),
 			`cannot create resource "queuebindings"`, `in the namespace "team-b"`),
 		Entry("a binding of who may not create Jobs", create(&writer, func() client.Object { return bindingOf(mine) }),
 			jobCreators, "user system:serviceaccount:team-a:writer may not create Jobs in namespace team-a"),
-		Entry("a template of who may not create Jobs", patch(&writer, existing(mine), `{"spec": {"jobTemplate": {"spec": {"backoffLimit": 5}}}}`),
+		Entry("a template of who may not create Jobs", patch(&writer, existing(), `{"spec": {"jobTemplate": {"spec": {"backoffLimit": 5}}}}`),
 			jobCreators, "may not create a QueueBinding there or change its jobTemplate"),
 		Entry("a status", func(ctx context.Context) error {
-			return developer.Status().Patch(ctx, existing(mine), client.RawPatch(types.MergePatchType, []byte(`{"status": {"activeJobs": 0}}`)))
+			return developer.Status().Patch(ctx, existing(), client.RawPatch(types.MergePatchType, []byte(`{"status": {"activeJobs": 0}}`)))
 		}, `cannot patch resource "queuebindings/status"`, `in the namespace "team-a"`),
 		Entry("the right to make bindings owners that block deletion", func(ctx context.Context) error {
-			return developer.SubResource("finalizers").Patch(ctx, existing(mine), client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["example.com/x"]}}`)))
+			return developer.SubResource("finalizers").Patch(ctx, existing(), client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["example.com/x"]}}`)))
 		}, `cannot patch resource "queuebindings/finalizers"`),
-		Entry("grants to itself", patch(&developer, namespaceNamed(mine), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`),
+		Entry("grants to itself", patch(&developer, myNamespace(), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`),
 			`cannot patch resource "namespaces"`, "team-a"),
-		Entry("grants to itself, by the namespace's administrator", patch(&administrator, namespaceNamed(mine), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`),
+		Entry("grants to itself, by the namespace's administrator", patch(&administrator, myNamespace(), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`),
 			`cannot patch resource "namespaces"`, "team-a"),
 		Entry("the policies' end", remove(&administrator, &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "tenancy"}}),
 			`cannot delete resource "validatingadmissionpolicies"`, `"tenancy"`),
@@ -224,7 +224,7 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 
 	DescribeTable("by who may not requeue are refused:", refused,
 		Entry("the subresource", requeue(&viewer, mine), `cannot create resource "queuebindings/requeue" in API group "subresources.queuebinding.dev"`, "team-a"),
-		Entry("the annotation", patch(&viewer, existing(mine), `{"metadata": {"annotations": {"queuebinding.dev/requeue": "all"}}}`), `cannot patch resource "queuebindings"`),
+		Entry("the annotation", patch(&viewer, existing(), `{"metadata": {"annotations": {"queuebinding.dev/requeue": "all"}}}`), `cannot patch resource "queuebindings"`),
 		Entry("another tenant's binding", requeue(&developer, theirs), `cannot create resource "queuebindings/requeue"`, `in the namespace "team-b"`),
 	)
 
@@ -248,7 +248,7 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 		Entry("a tenant's Secret, labelled first", patch(&operatorToken, secretOf(theirs, "team-b-keys", "", nil), `{"metadata": {"labels": {"queuebinding.dev/binding": "x"}}}`), operatorPolicy, "only Opaque Secrets"),
 		Entry("a tenant's Secret, deleted", remove(&operatorToken, secretOf(theirs, "team-b-keys", "", nil)), operatorPolicy, "only Opaque Secrets"),
 		Entry("Secrets that it does not know the names of", func(ctx context.Context) error { return operatorToken.List(ctx, &corev1.SecretList{}) }, `cannot list resource "secrets"`),
-		Entry("grants to a tenant", patch(&operatorToken, namespaceNamed(mine), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`), `cannot patch resource "namespaces"`),
+		Entry("grants to a tenant", patch(&operatorToken, myNamespace(), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "*"}}}`), `cannot patch resource "namespaces"`),
 		Entry("a binding", create(&operatorToken, func() client.Object { return bindingOf(mine) }), `cannot create resource "queuebindings"`),
 		Entry("a Pod", create(&operatorToken, func() client.Object {
 			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: mine, Name: "x"}, Spec: jobOf(mine, nil).Spec.Template.Spec}
@@ -267,7 +267,7 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 		Entry("a Job", create(&serverToken, func() client.Object { return jobOf(mine, ofABinding) }), `cannot create resource "jobs"`),
 		Entry("a Job's end", remove(&serverToken, jobOf(mine, nil)), `cannot delete resource "jobs"`),
 		Entry("a binding", create(&serverToken, func() client.Object { return bindingOf(mine) }), `cannot create resource "queuebindings"`),
-		Entry("a template", patch(&serverToken, existing(mine), `{"spec": {"jobTemplate": {"spec": {"backoffLimit": 5}}}}`), jobCreators, "may not create Jobs in namespace team-a"),
+		Entry("a template", patch(&serverToken, existing(), `{"spec": {"jobTemplate": {"spec": {"backoffLimit": 5}}}}`), jobCreators, "may not create Jobs in namespace team-a"),
 		Entry("another APIService", remove(&serverToken, &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: "v1.apps"}}), `cannot delete resource "apiservices"`, `"v1.apps"`),
 	)
 
@@ -287,10 +287,10 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 
 	It("by a queue that was allowed once are told in status, and its messages stay", func(ctx SpecContext) {
 		grant := func(queues string) {
-			Expect(patch(&k8s, namespaceNamed(mine), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "`+queues+`"}}}`)(ctx)).To(Succeed())
+			Expect(patch(&k8s, myNamespace(), `{"metadata": {"annotations": {"queuebinding.dev/allowed-queues": "`+queues+`"}}}`)(ctx)).To(Succeed())
 		}
 		grant("arn:aws:sqs:eu-west-1:000000000000:team-?-*")
-		binding := bindingOf(theirs, in(mine))
+		binding := bindingOf(theirs, inMine)
 		Eventually(func() error { return developer.Create(ctx, binding) }).Should(Succeed())
 		Eventually(reachable(ctx, binding)).Should(HavePrefix("True "))
 		grant("arn:aws:sqs:eu-west-1:000000000000:team-a-*")
@@ -308,7 +308,7 @@ var _ = Describe("Attacks", Ordered, ContinueOnFailure, func() {
 	})
 
 	It("by a hostPath get no Pod: the Namespace's Pod Security names it, status counts it, and the message is not lost", func(ctx SpecContext) {
-		Expect(patch(&k8s, namespaceNamed(mine), `{"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}`)(ctx)).To(Succeed())
+		Expect(patch(&k8s, myNamespace(), `{"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}`)(ctx)).To(Succeed())
 		binding := bindingOf(mine, func(b *v1alpha1.QueueBinding) {
 			b.Spec.JobTemplate.Spec.ActiveDeadlineSeconds = new(int64(5))
 			b.Spec.JobTemplate.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "node", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}

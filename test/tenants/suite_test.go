@@ -108,18 +108,7 @@ func kill() {
 }
 
 // available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool {
-	service := &apiregistrationv1.APIService{}
-	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {
-		return false
-	}
-	for _, condition := range service.Status.Conditions {
-		if condition.Type == apiregistrationv1.Available {
-			return condition.Status == apiregistrationv1.ConditionTrue
-		}
-	}
-	return false
-}
+func available(ctx context.Context) bool { return cluster.SubresourceAvailable(ctx) }
 
 // createNamespace makes a namespace with annotations, which is there until the spec or container ends.
 func createNamespace(ctx context.Context, name string, annotations map[string]string) {
@@ -132,18 +121,18 @@ func createNamespace(ctx context.Context, name string, annotations map[string]st
 	})
 }
 
-// createUser makes a ServiceAccount with roles in its namespace, and returns a client of its.
-func createUser(ctx context.Context, namespace, name string, roles ...rbacv1.RoleRef) client.Client {
+// createUser makes a ServiceAccount of the attacker's with roles in its namespace, and returns a client of its.
+func createUser(ctx context.Context, name string, roles ...rbacv1.RoleRef) client.Client {
 	GinkgoHelper()
-	Expect(k8s.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})).To(Succeed())
+	Expect(k8s.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: mine, Name: name}})).To(Succeed())
 	for _, role := range roles {
 		Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-" + role.Name},
+			ObjectMeta: metav1.ObjectMeta{Namespace: mine, Name: name + "-" + role.Name},
 			RoleRef:    role,
-			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: mine, Name: name}},
 		})).To(Succeed())
 	}
-	return clientOf(ctx, namespace, name)
+	return clientOf(ctx, mine, name)
 }
 
 // clientOf returns a client with the token of a ServiceAccount. It has fields that the API server does not know refused.
