@@ -184,11 +184,16 @@ lint-fix: $(TOOLS)/golangci-lint ## Let the linters mend what they can.
 verify: $(TOOLS)/controller-gen $(TOOLS)/openapi-gen $(TOOLS)/crd-ref-docs $(TOOLS)/kustomize ## Check generated files, manifests, go.mod files and import rules.
 	@hack/verify.sh
 
+.PHONY: lint-aws
+lint-aws: ## Lint the templates for AWS. It needs cfn-lint and terraform, which other checks do without.
+	@cfn-lint config/aws/cloudformation.yaml
+	@terraform fmt -check -diff config/aws/terraform
+
 .PHONY: test
 test: build $(DEVENV) $(TOOLS)/kustomize ## Run all tests, those against a real API server and queue included. TESTFLAGS=… goes to go test.
 	@$(DEVENV) build --node=simulated --parts=all,$(NEIGHBOURS),$(OBSERVERS)
 	@$(DEVENV) build
-	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/chart/e2e, and the tests of a real node in hack/devenv and hack/release'
+	@$(DEVENV) node | grep -qx real || echo 'Left out, as no containers can run: test/e2e, test/install, test/chart/e2e, and the tests of a real node in hack/devenv and hack/release'
 	@echo 'Testing the main module'
 	@go test -timeout=30m $(TESTFLAGS) ./...
 	@echo 'Testing hack/devenv'
@@ -197,10 +202,10 @@ test: build $(DEVENV) $(TOOLS)/kustomize ## Run all tests, those against a real 
 	@go test -C hack/release -timeout=30m $(TESTFLAGS) ./...
 
 .PHONY: e2e
-e2e: $(DEVENV) ## Test what containers see, and the operator as Pods, on a real node. It needs Linux, root and some packages.
+e2e: $(DEVENV) ## Test what containers see, the operator as Pods, and installations of it, on a real node. It needs Linux, root and some packages.
 	@$(DEVENV) node --node=real
 	@$(DEVENV) build --node=real
-	@NODE=real go test -count=1 -timeout=20m -v $(TESTFLAGS) ./test/e2e
+	@NODE=real go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/e2e ./test/install
 
 .PHONY: test-chart
 test-chart: $(DEVENV) $(TOOLS)/helm $(TOOLS)/kustomize ## Test the Helm chart: against config, and installed, upgraded, rolled back and uninstalled on a real node.

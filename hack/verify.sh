@@ -40,13 +40,9 @@ snapshot() {
 
 kustomizations() {
   local dir
-  for dir in config/default config/namespaced config/samples config/prometheus config/network-policy hack/devenv/operator; do
+  for dir in config/default config/namespaced config/samples config/prometheus config/network-policy hack/devenv/operator hack/devenv/tenancy; do
     bin/tools/kustomize build "$dir" >/dev/null || fail "$dir does not build"
   done
-  # A component builds only with what it is a component of.
-  mkdir -p bin/overlay-tenancy
-  printf 'resources:\n- ../../config/default\ncomponents:\n- ../../config/tenancy\n' >bin/overlay-tenancy/kustomization.yaml
-  bin/tools/kustomize build bin/overlay-tenancy >/dev/null || fail "config/default with config/tenancy does not build"
   # With the Prometheus Operator and Grafana's sidecar.
   mkdir -p bin/overlay-observed
   printf 'namespace: queuebinding-system\nnamePrefix: queuebinding-\nresources:\n- ../../config/prometheus\ncomponents:\n- ../../config/grafana\n' >bin/overlay-observed/kustomization.yaml

@@ -15,9 +15,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// OperatorOverlay is the kustomization of the operator as it is installed unless another is named.
+const OperatorOverlay = "hack/devenv/operator"
+
 // Where the overlay in hack/devenv/operator puts the operator, and the Secret that it refers to.
 const (
-	operatorOverlay   = "hack/devenv/operator"
 	operatorNamespace = "queuebinding-system"
 	queueSecret       = "devenv-queue"
 )
@@ -25,9 +27,9 @@ const (
 // deployments are those of the operator and of the requeue subresource.
 var deployments = []string{"deployment/queuebinding-controller-manager", "deployment/queuebinding-apiserver"}
 
-// Deploy installs the operator in the environment in dir: its manifests for everybody, its image out of archive, and the
-// way to the queue. It returns once all replicas are ready.
-func Deploy(ctx context.Context, layout Layout, dir, archive string, out io.Writer) error {
+// Deploy installs the operator in the environment in dir: its manifests for everybody, by an overlay over [OperatorOverlay] or by that
+// itself, its image out of archive, and the way to the queue. It returns once all replicas are ready.
+func Deploy(ctx context.Context, layout Layout, dir, overlay, archive string, out io.Writer) error {
 	access, err := ReadAccess(dir)
 	if err != nil {
 		return fmt.Errorf("the environment is not up: %w", err)
@@ -52,7 +54,7 @@ func Deploy(ctx context.Context, layout Layout, dir, archive string, out io.Writ
 	}
 	_, absent := client.CoreV1().Secrets(operatorNamespace).Get(ctx, queueSecret, metav1.GetOptions{})
 	// Server-side, so that a second deployment need not know what the first one said.
-	if err := kubectl("apply", "--server-side", "-k", filepath.Join(layout.Root, operatorOverlay)); err != nil {
+	if err := kubectl("apply", "--server-side", "-k", filepath.Join(layout.Root, overlay)); err != nil {
 		return err
 	}
 	if err := writeQueueSecret(ctx, client, access); err != nil {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -22,10 +21,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,7 +31,7 @@ import (
 )
 
 const (
-	system     = "queuebinding-system"
+	system     = rig.System
 	apiService = "v1alpha1.subresources.queuebinding.dev"
 )
 
@@ -71,10 +66,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred(), string(output))
 
 	port = freePort()
-	install(ctx, filepath.Join(cluster.Root, "config", "default"))
-	for _, account := range []string{operatorAccount, serverAccount} {
-		writeKubeconfig(ctx, account)
-	}
+	Expect(cluster.Install(ctx, "config/default", port)).To(Succeed())
 	operator, server = startOperator(), startServer()
 	DeferCleanup(func() {
 		operator.Kill()
@@ -84,62 +76,24 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
 })
 
-// install applies config/default, but for what cannot be here: the Deployment, as the operator runs outside the cluster,
-// and the Services, instead of which one leads to that.
-func install(ctx context.Context, dir string) {
-	GinkgoHelper()
-	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(kubectl(ctx, "kustomize", dir)), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(object)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		Expect(err).NotTo(HaveOccurred())
-		switch object.GetKind() {
-		case "Deployment", "PodDisruptionBudget", "Service":
-			continue
-		case "APIService":
-			Expect(unstructured.SetNestedField(object.Object, int64(port), "spec", "service", "port")).To(Succeed())
-			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "queuebinding-apiserver"}}
-			service.Spec.Type, service.Spec.ExternalName = corev1.ServiceTypeExternalName, "localhost"
-			Expect(k8s.Create(ctx, service)).To(Succeed())
-		}
-		Expect(k8s.Create(ctx, object)).To(Succeed(), object.GetKind()+" "+object.GetName())
-	}
-	Eventually(func() error { return k8s.List(ctx, &v1alpha1.QueueBindingList{}) }).Should(Succeed())
-}
-
-// The ServiceAccounts of config/default.
-const (
-	operatorAccount = "queuebinding-controller-manager"
-	serverAccount   = "queuebinding-apiserver"
-)
-
 // kubeconfig returns the path of a kubeconfig with a ServiceAccount's rights.
-func kubeconfig(account string) string { return filepath.Join(cluster.Work, account+".kubeconfig") }
-
-func writeKubeconfig(ctx context.Context, account string) {
+func kubeconfig(account string) string {
 	GinkgoHelper()
-	config, err := clientcmd.LoadFromFile(cluster.Kubeconfig)
+	path, err := cluster.KubeconfigOf(context.Background(), system, account)
 	Expect(err).NotTo(HaveOccurred())
-	token := strings.TrimSpace(kubectl(ctx, "create", "token", account, "-n", system))
-	for name := range config.AuthInfos {
-		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
-	}
-	Expect(clientcmd.WriteToFile(*config, kubeconfig(account))).To(Succeed())
+	return path
 }
 
 // startOperator starts the operator as the installation does.
 func startOperator() *process.Process {
 	GinkgoHelper()
-	return start("manager", kubeconfig(operatorAccount), "--namespace="+system)
+	return start("manager", kubeconfig(rig.OperatorAccount), "--namespace="+system)
 }
 
 // startServer starts the server of the subresource as the installation does.
 func startServer() *process.Process {
 	GinkgoHelper()
-	return start("queuebinding-apiserver", kubeconfig(serverAccount), "--namespace="+system, fmt.Sprintf("--bind-address=127.0.0.1:%d", port))
+	return start("queuebinding-apiserver", kubeconfig(rig.ServerAccount), "--namespace="+system, fmt.Sprintf("--bind-address=127.0.0.1:%d", port))
 }
 
 func freePort() int {
@@ -151,18 +105,7 @@ func freePort() int {
 }
 
 // available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool {
-	service := &apiregistrationv1.APIService{}
-	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {
-		return false
-	}
-	for _, condition := range service.Status.Conditions {
-		if condition.Type == apiregistrationv1.Available {
-			return condition.Status == apiregistrationv1.ConditionTrue
-		}
-	}
-	return false
-}
+func available(ctx context.Context) bool { return cluster.SubresourceAvailable(ctx) }
 
 // What was logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {

@@ -13,6 +13,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 var _ = Describe("Which build a program is", func() {
@@ -52,8 +54,8 @@ var _ = Describe("Which build a program is", func() {
 				runtime.Version(), said(ctx, program, "--version")[1]))
 		}).Should(Succeed(), func() string { return started.LastLines(30) })
 	},
-		Entry("the operator", "manager", operatorAccount, "--binding-selector=nobody=has"),
-		Entry("the server of the subresource", "queuebinding-apiserver", serverAccount, "--bind-address=127.0.0.1:0"),
+		Entry("the operator", "manager", rig.OperatorAccount, "--binding-selector=nobody=has"),
+		Entry("the server of the subresource", "queuebinding-apiserver", rig.ServerAccount, "--bind-address=127.0.0.1:0"),
 	)
 })
 

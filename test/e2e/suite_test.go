@@ -60,7 +60,7 @@ var _ = BeforeSuite(func() {
 	environment, err = testenv.Start(testenv.Options{RealNode: true, Log: GinkgoWriter})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() error { return environment.Stop() })
-	Expect(environment.DeployOperator()).To(Succeed())
+	Expect(environment.DeployOperator(testenv.Default)).To(Succeed())
 	scheme := runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())

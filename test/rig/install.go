@@ -75,6 +75,12 @@ func (c *Cluster) leadTo(ctx context.Context, apiService *unstructured.Unstructu
 	return nil
 }
 
+// SubresourceAvailable reports whether the API server says that it reaches the requeue subresource.
+func (c *Cluster) SubresourceAvailable(ctx context.Context) bool {
+	said, err := c.Kubectl(ctx, "get", "apiservice", "v1alpha1.subresources.queuebinding.dev", "-o", `jsonpath={.status.conditions[?(@.type=="Available")].status}`)
+	return err == nil && said == "True"
+}
+
 // KubeconfigOf writes a kubeconfig with the rights of a ServiceAccount, and returns its path.
 func (c *Cluster) KubeconfigOf(ctx context.Context, namespace, account string) (string, error) {
 	config, err := clientcmd.LoadFromFile(c.Kubeconfig)

@@ -32,16 +32,24 @@ func NeedContainers() error {
 	return nil
 }
 
+// Overlays that DeployOperator takes.
+const (
+	Default = "hack/devenv/operator" // config/default
+	Tenancy = "hack/devenv/tenancy"  // config/default with config/tenancy
+)
+
 // DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
-// config/default's own manifests. It needs all parts and a real node.
-func (e *Environment) DeployOperator() error { return e.giveOperator("deploy") }
+// the manifests of an overlay. It needs all parts and a real node.
+func (e *Environment) DeployOperator(overlay string) error {
+	return e.giveOperator("deploy", "--overlay="+overlay)
+}
 
 // LoadOperator builds the same and gives it to the real node as the image queuebinding:dev, for a test that installs it in a way
 // of its own.
 func (e *Environment) LoadOperator() error { return e.giveOperator("load") }
 
-// giveOperator hands the operator's image to a command of the supervisor's program.
-func (e *Environment) giveOperator(command string) error {
+// giveOperator hands the operator's image to a command of the supervisor's program, with more arguments.
+func (e *Environment) giveOperator(command string, more ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
@@ -50,7 +58,8 @@ func (e *Environment) giveOperator(command string) error {
 	if err != nil {
 		return err
 	}
-	return runAll(exec.Command(e.supervisor.Path, command, "--dir="+e.Dir, archive))
+	args := append([]string{command, "--dir=" + e.Dir}, more...)
+	return runAll(exec.Command(e.supervisor.Path, append(args, archive)...))
 }
 
 // LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an

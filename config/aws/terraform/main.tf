@@ -91,6 +91,7 @@ data "aws_iam_policy_document" "trust" {
   dynamic "statement" {
     for_each = var.trust == "operator" ? [1] : []
     content {
+      sid     = "Assume"
       actions = ["sts:AssumeRole"]
       principals {
         type        = "AWS"
@@ -104,10 +105,12 @@ data "aws_iam_policy_document" "trust" {
     }
   }
 
+  # The tags are those of EKS Pod Identity, which pass from the operator's session to this one.
   dynamic "statement" {
     for_each = var.trust == "operator" ? [1] : []
     content {
-      actions = ["sts:SetSourceIdentity"]
+      sid     = "NameSession"
+      actions = ["sts:SetSourceIdentity", "sts:TagSession"]
       principals {
         type        = "AWS"
         identifiers = [var.operator_role_arn]

@@ -45,12 +45,15 @@ func loadCommand(f *flags) *cobra.Command {
 }
 
 func deployCommand(f *flags) *cobra.Command {
-	return &cobra.Command{
+	overlay := devenv.OperatorOverlay
+	cmd := &cobra.Command{
 		Use:   "deploy ARCHIVE",
 		Short: "Install the operator in a running environment, as Pods of its real node, with the image in an OCI archive",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return devenv.Deploy(cmd.Context(), f.layout, f.dir, args[0], cmd.OutOrStdout())
+			return devenv.Deploy(cmd.Context(), f.layout, f.dir, overlay, args[0], cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().StringVar(&overlay, "overlay", overlay, "kustomization to apply, below the repository's root")
+	return cmd
 }
