@@ -46,6 +46,20 @@ func (e *Environment) DeployOperator() error {
 	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, archive))
 }
 
+// LoadOperator builds the operator of the repository's files in a folder, which may be those of an earlier version, with the server of the
+// requeue subresource where there is one, and gives both to the real node as an image of a name.
+func (e *Environment) LoadOperator(files, image string) error {
+	programs := []program{{"manager", "./cmd"}}
+	if _, err := os.Stat(filepath.Join(files, "cmd", "queuebinding-apiserver")); err == nil {
+		programs = append(programs, program{"queuebinding-apiserver", "./cmd/queuebinding-apiserver"})
+	}
+	archive, err := e.pack(image, files, programs...)
+	if err != nil {
+		return err
+	}
+	return runAll(exec.Command(e.supervisor.Path, "load", "--dir="+e.Dir, archive))
+}
+
 // LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an
 // image of a name, which holds it as /manager and nothing else.
 func (e *Environment) LoadNeighbour(neighbour, target, image string) error {
