@@ -91,7 +91,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 	}
 })
 
-var _ = AfterSuite(func(ctx SpecContext) {
+var _ = AfterSuite(func() {
 	if installed == nil {
 		return // it did not get as far
 	}
