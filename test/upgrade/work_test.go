@@ -438,7 +438,7 @@ func (w *plugged) tries(ctx context.Context, way ...string) {
 		Expect(plugin("list")).To(ContainSubstring("work"))
 		Expect(plugin("failures", "work")).To(ContainSubstring(name))
 		Expect(plugin("message", name)).To(Equal(w.bodies[0]))
-		Expect(plugin(append([]string{"requeue", "work", name, "--wait"}, way...)...)).To(ContainSubstring(name))
+		Expect(plugin(append([]string{"requeue", "work", name, "--wait", "--timeout=1m"}, way...)...)).To(ContainSubstring(name))
 		w.attempt++
 		w.onlyFailed(ctx, w.attempt)
 	}
