@@ -223,6 +223,11 @@ observe: $(DEVENV) ## Have Prometheus and an Alertmanager look at the operator w
 	@$(DEVENV) build --node=simulated --parts=all,$(OBSERVERS)
 	@go run ./test/observe/run $(if $(KEEP),-keep) $(if $(PICTURE),-picture='$(PICTURE)')
 
+.PHONY: upgrade
+upgrade: $(DEVENV) ## Take work of all kinds from 0.1.0 to this version and back, in rollouts and with the leader killed, as processes and as Pods.
+	@$(DEVENV) build
+	@go test -count=1 -timeout=30m -v $(TESTFLAGS) ./test/upgrade -args -whole
+
 .PHONY: crash
 crash: ## Kill the operator before and after each of its requests and see that nothing is lost or doubled. EVERY=3 takes every third.
 	@go run ./test/crash/run -every=$(or $(EVERY),1)

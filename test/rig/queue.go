@@ -77,6 +77,14 @@ func (q *Queue) SendTo(ctx context.Context, group, body string, attributes map[s
 	return aws.ToString(output.MessageId), nil
 }
 
+// SendLater sends a message that cannot be received for some seconds yet, at most 900.
+func (q *Queue) SendLater(ctx context.Context, body string, seconds int32) error {
+	if _, err := q.client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body, DelaySeconds: seconds}); err != nil {
+		return fmt.Errorf("sending to queue %s: %w", q.Name, err)
+	}
+	return nil
+}
+
 // sendersAtATime is how many batches SendAll has under way.
 const sendersAtATime = 4
 

@@ -32,6 +32,9 @@ func NeedContainers() error {
 	return nil
 }
 
+// OperatorImage is the image that overlays name.
+const OperatorImage = "queuebinding:dev"
+
 // Overlays that DeployOperator takes.
 const (
 	Default = "hack/devenv/operator" // config/default
@@ -41,25 +44,34 @@ const (
 // DeployOperator builds the operator and the server of the requeue subresource, and installs both in the cluster as users do, with
 // the manifests of an overlay. It needs all parts and a real node.
 func (e *Environment) DeployOperator(overlay string) error {
-	return e.giveOperator("deploy", "--overlay="+overlay)
-}
-
-// LoadOperator builds the same and gives it to the real node as the image queuebinding:dev, for a test that installs it in a way
-// of its own.
-func (e *Environment) LoadOperator() error { return e.giveOperator("load") }
-
-// giveOperator hands the operator's image to a command of the supervisor's program, with more arguments.
-func (e *Environment) giveOperator(command string, more ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	archive, err := e.pack("queuebinding:dev", root, program{"manager", "./cmd"}, program{"queuebinding-apiserver", "./cmd/queuebinding-apiserver"})
+	archive, err := e.packOperator(root, OperatorImage)
 	if err != nil {
 		return err
 	}
-	args := append([]string{command, "--dir=" + e.Dir}, more...)
-	return runAll(exec.Command(e.supervisor.Path, append(args, archive)...))
+	return runAll(exec.Command(e.supervisor.Path, "deploy", "--dir="+e.Dir, "--overlay="+overlay, archive))
+}
+
+// LoadOperator builds the operator of the repository's files in a folder, which may be those of an earlier version, and gives it to the
+// real node as an image of a name, for a test that installs it in a way of its own.
+func (e *Environment) LoadOperator(files, image string) error {
+	archive, err := e.packOperator(files, image)
+	if err != nil {
+		return err
+	}
+	return runAll(exec.Command(e.supervisor.Path, "load", "--dir="+e.Dir, archive))
+}
+
+// packOperator packs the operator, with the server of the requeue subresource where there is one.
+func (e *Environment) packOperator(files, image string) (archive string, err error) {
+	programs := []program{{"manager", "./cmd"}}
+	if _, err := os.Stat(filepath.Join(files, "cmd", "queuebinding-apiserver")); err == nil {
+		programs = append(programs, program{"queuebinding-apiserver", "./cmd/queuebinding-apiserver"})
+	}
+	return e.pack(image, files, programs...)
 }
 
 // LoadNeighbour builds the program of a neighbour, such as [Kueue], from its main package and gives it to the real node as an

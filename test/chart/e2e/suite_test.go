@@ -52,7 +52,7 @@ var _ = BeforeSuite(func() {
 	environment, err := testenv.Start(testenv.Options{RealNode: true, Log: GinkgoWriter})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() error { return environment.Stop() })
-	Expect(environment.LoadOperator()).To(Succeed())
+	Expect(environment.LoadOperator(root, testenv.OperatorImage)).To(Succeed())
 	cluster = &rig.Cluster{Environment: environment, Root: root}
 	for _, variable := range environment.Env {
 		name, value, _ := strings.Cut(variable, "=")
