@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue/sqs"
 	"github.com/queuebinding/queuebinding/internal/requeue"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -95,14 +97,16 @@ func run(o options) error {
 		return err
 	}
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	if err := addController(mgr, recorder, o, selector, maxStoredBytes.Value()); err != nil {
+	tracer := tracing.New(context.Background(), os.Getenv, ctrl.Log.WithName("tracing"))
+	defer tracer.Shutdown()
+	if err := addController(mgr, recorder, tracer, o, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
 	return mgr.Start(ctrl.SetupSignalHandler())
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selector labels.Selector, maxStoredBytes int64) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, tracer *tracing.Tracer, o options, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
 	keySource := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, realClock, ctrl.Log.WithName("lineage-key"))
 	if err := mgr.Add(keySource); err != nil {
@@ -123,6 +127,7 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Limiter:  creator.NewLimiter(parallelCreates),
 		Memory:   intake.NewMemory(),
 		Keys:     keySource.Keys,
+		Tracer:   tracer,
 	}, opener, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
@@ -134,10 +139,11 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Recorder: recorder,
 		Registry: registry,
 		Ledgers:  ledgers,
-		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keySource.Keys},
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keySource.Keys, Tracer: tracer},
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
+		Tracer:   tracer,
 
 		MaxStoredBytes: maxStoredBytes,
 		ClusterName:    o.clusterName,

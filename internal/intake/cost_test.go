@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	clientevents "k8s.io/client-go/tools/events"
@@ -94,7 +95,7 @@ func BenchmarkMessage(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1}
 		loop.ledger.Reserve(1, loop.settings.Load().limits())
-		if !loop.handler.handle(message) {
+		if !loop.handler.handle(message, trace.SpanContext{}) {
 			b.Fatal("the message was given back")
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/timer"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -62,6 +63,8 @@ type Dependencies struct {
 	Memory *Memory
 	// Keys returns the keys by which lineages are verified.
 	Keys func() job.Keys
+	// Tracer records the way of messages; nil records none.
+	Tracer *tracing.Tracer
 }
 
 // Loop receives the messages of one binding's queue, has them handled, and ends when it is stopped.
@@ -149,6 +152,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, keys: deps.Keys, clock: deps.Clock, log: log,
 		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
 		memory: deps.Memory, heavy: make(chan struct{}, 1),
+		traces: newTraces(deps.Tracer, settings.Binding),
 		report: l.report, metrics: deps.Metrics, recorder: deps.Recorder,
 	}
 	return l
@@ -224,7 +228,7 @@ func (l *Loop) run() {
 	defer l.deps.Memory.leave(l.creator)
 
 	l.stats.start()
-	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility))
+	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility, &l.handler.traces))
 	if l.fifo && !l.settings.Load().onJobSucceeded() {
 		l.deps.Recorder.Record(l.key, l.uid, events.GroupOverlap())
 	}
@@ -346,6 +350,7 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 	if err != nil {
 		<-l.batches
 		l.report.receiveFailed(err)
+		l.handler.traces.receiveFailed(began, l.deps.Clock.Now(), err)
 		l.log.V(1).Info("Could not receive", "cause", err.Error())
 		return false, err
 	}
@@ -361,9 +366,10 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 		messages[i].ReceivedTime = began
 	}
 	l.inFlight.Received(messages, began, visibility)
+	received := l.handler.traces.received(began, l.deps.Clock.Now(), messages)
 	l.underWay.Go(func() {
 		defer func() { <-l.batches }()
-		l.handler.handleBatch(messages, batch.done)
+		l.handler.handleBatch(messages, received, batch.done)
 	})
 	return len(messages) == queue.MaxBatch, nil
 }
