@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +24,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 // What a message costs, in requests: one create, and its share of two requests to SQS that ten share.
@@ -75,7 +78,14 @@ type accepting struct{ client.Client }
 func (accepting) Create(context.Context, client.Object, ...client.CreateOption) error { return nil }
 
 // BenchmarkMessage takes messages through the intake: from the receive to the request for their deletion.
-func BenchmarkMessage(b *testing.B) {
+func BenchmarkMessage(b *testing.B) { benchmarkMessage(b, nil) }
+
+// BenchmarkTracedMessage is the same with all spans recorded, for an exporter that cannot keep up.
+func BenchmarkTracedMessage(b *testing.B) {
+	benchmarkMessage(b, tracing.NewWith(sdktrace.WithBatcher(tracetest.NewNoopExporter())))
+}
+
+func benchmarkMessage(b *testing.B, tracer *tracing.Tracer) {
 	binding := newTestBinding()
 	binding.Spec.Concurrency.MaxActiveJobs = new(int32(1 << 30))
 	binding.Spec.Message.Variables = []v1alpha1.Variable{{Name: "target", Expression: "message.json.target"}, {Name: "duration", Expression: "message.json.duration"}}
@@ -89,7 +99,7 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	loop := newLoop(b.Context(), &Dependencies{
 		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32), Memory: NewMemory(),
-		Keys: func() job.Keys { return testKeys },
+		Keys: func() job.Keys { return testKeys }, Tracer: tracer,
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

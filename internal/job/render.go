@@ -72,7 +72,7 @@ func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Line
 		return nil, err
 	}
 	environment = append(environment, delivered...)
-	environment = append(environment, trace.deliver(job)...)
+	environment = append(environment, trace.deliver(job, binding.Spec.Message.Variables)...)
 	values, err := evaluate()
 	if err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func fromAnnotation(name, annotation string) corev1.EnvVar {
 
 // prepend puts variables ahead of the container's own, which can use them and which win.
 func prepend(container *corev1.Container, environment []corev1.EnvVar) {
-	own := make(map[string]bool, len(container.Env)+len(environment))
+	own := make(map[string]bool, len(container.Env))
 	for _, v := range container.Env {
 		own[v.Name] = true
 	}

@@ -1,6 +1,8 @@
 package job
 
 import (
+	"slices"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -12,8 +14,9 @@ type Trace struct {
 	Parent, State string
 }
 
-// deliver records the context on the Job, and returns the environment variables that hand it to the containers.
-func (t Trace) deliver(job *batchv1.Job) []corev1.EnvVar {
+// deliver records the context on the Job, and returns the environment variables that hand it to the containers. The names are not the
+// operator's own: a variable of the binding that has one of them takes its place.
+func (t Trace) deliver(job *batchv1.Job, variables []v1alpha1.Variable) []corev1.EnvVar {
 	if t.Parent == "" {
 		return nil
 	}
@@ -23,7 +26,9 @@ func (t Trace) deliver(job *batchv1.Job) []corev1.EnvVar {
 		job.Annotations[v1alpha1.AnnotationTracestate] = t.State
 		environment = append(environment, plain(v1alpha1.EnvTracestate, t.State))
 	}
-	return environment
+	return slices.DeleteFunc(environment, func(v corev1.EnvVar) bool {
+		return slices.ContainsFunc(variables, func(own v1alpha1.Variable) bool { return own.Name == v.Name })
+	})
 }
 
 // RecordedTrace is the context that a Job bears.
