@@ -72,7 +72,7 @@ func (t *Tracer) Acknowledging(b *Binding, j *Job) (deleted func()) {
 	if !own.IsValid() {
 		return nil
 	}
-	return t.acknowledging(b, trace.ContextWithRemoteSpanContext(context.Background(), own), semconv.K8SJobName(j.Name))
+	return t.acknowledging(trace.ContextWithRemoteSpanContext(context.Background(), own), b, semconv.K8SJobName(j.Name))
 }
 
 // Requeue is the span of a failed Job's message that is sent again. The zero value records nothing.

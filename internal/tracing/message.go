@@ -152,10 +152,10 @@ func (p *Process) Acknowledging() (deleted func()) {
 	if p == nil || !p.span.IsRecording() {
 		return nil
 	}
-	return p.tracer.acknowledging(p.binding, p.ctx, semconv.MessagingMessageID(p.message.ID))
+	return p.tracer.acknowledging(p.ctx, p.binding, semconv.MessagingMessageID(p.message.ID))
 }
 
-func (t *Tracer) acknowledging(b *Binding, ctx context.Context, more ...attribute.KeyValue) (deleted func()) {
+func (t *Tracer) acknowledging(ctx context.Context, b *Binding, more ...attribute.KeyValue) (deleted func()) {
 	_, span := t.tracer.Start(ctx, "settle "+b.queueName(), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(b.onQueue("delete", semconv.MessagingOperationTypeSettle, more...)...))
 	return func() { span.End() }
