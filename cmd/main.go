@@ -39,7 +39,7 @@ const (
 // options are the operator's flags.
 type options struct {
 	manager.Flags
-	pprofAddress string
+	debugAddress string
 	// selector is a label selector of bindings.
 	selector string
 	// maxStoredBytes is a quantity of bytes.
@@ -64,7 +64,7 @@ func main() {
 	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
 	flag.StringVar(&o.tenancy, "tenancy", tenancyNone, "Who decides which queues, roles and identities bindings may use: none, or namespaces, where annotations of their Namespace do; see docs/security.md.")
 	flag.StringVar(&o.clusterName, "cluster-name", "", "The cluster's name. If set, roles are assumed with the external ID queuebinding:<cluster-name>:<namespace>/<name>, so that a role can tell clusters apart.")
-	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
+	flag.StringVar(&o.debugAddress, "debug-bind-address", "0", "Address of the loopback interface, such as 127.0.0.1:6060, that profiles are served at, below /debug/pprof/, and at /statusz what each binding waits for. 0 turns them off.")
 	flag.Parse()
 	o.SetLogger()
 	manager.FollowMemoryLimit()
@@ -90,7 +90,6 @@ func run(o options) error {
 		return fmt.Errorf("--tenancy: %q is neither %s nor %s", o.tenancy, tenancyNone, tenancyNamespaces)
 	}
 	mgr, err := o.New(controller.LeaseName(selector), func(options *ctrl.Options) {
-		options.PprofBindAddress = o.pprofAddress
 		options.GracefulShutdownTimeout = new(shutdownTimeout)
 	})
 	if err != nil {
@@ -131,6 +130,12 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, tracer *tracing.
 	}, opener, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("loops", registry.CheckLive); err != nil {
+		return fmt.Errorf("set up /healthz: %w", err)
+	}
+	if err := manager.ServeDebug(mgr, o.debugAddress, registry); err != nil {
+		return fmt.Errorf("--debug-bind-address: %w", err)
 	}
 
 	reconciler := &controller.Reconciler{

@@ -85,6 +85,7 @@ type Loop struct {
 	holding  *holding
 	stats    *statsPoller
 	report   *reporter
+	activity *activity
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
@@ -108,6 +109,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		queue:     q,
 		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
 		report:    newReporter(changed),
+		activity:  newActivity(deps.Clock),
 		settings:  &atomic.Pointer[Settings]{},
 		wake:      make(chan struct{}, 1),
 		stopped:   stopped,
@@ -234,6 +236,7 @@ func (l *Loop) run() {
 	}
 
 	l.receiveAll()
+	l.activity.set(stepEnding)
 	l.underWay.Wait()
 
 	l.ledger.Watch(nil)
@@ -245,7 +248,9 @@ func (l *Loop) run() {
 
 // receiveAll receives batches and has them handled side by side, until the loop is stopped.
 func (l *Loop) receiveAll() {
-	if !l.recovery.ExpectExisting() {
+	expected := false
+	l.activity.during(stepExistingJobs, func() { expected = l.recovery.ExpectExisting() })
+	if !expected {
 		return
 	}
 	backoff := timer.Backoff()
@@ -254,15 +259,17 @@ func (l *Loop) receiveAll() {
 
 	for {
 		l.stats.receiving(false)
-		l.batches <- struct{}{}
+		l.activity.during(stepMessages, func() { l.batches <- struct{}{} })
 		n := l.reserve()
 		if n == 0 {
 			return
 		}
 		l.stats.receiving(true)
-		full, err := l.receive(n, queue.MaxWait)
+		l.activity.set(stepReceiving)
+		full, err := l.receive(n, queue.MaxWait, l.activity)
+		l.activity.set(stepWorking)
 		if err != nil {
-			timer.Sleep(l.stopped, l.deps.Clock, failures.Step())
+			l.activity.during(stepBackoff, func() { timer.Sleep(l.stopped, l.deps.Clock, failures.Step()) })
 			continue
 		}
 		failures = backoff
@@ -292,7 +299,7 @@ func (l *Loop) receiveBeside() {
 				<-l.batches
 				return
 			}
-			full, _ = l.receive(n, secondaryWait) // what failed is reported, and the first receive tries again
+			full, _ = l.receive(n, secondaryWait, newActivity(l.deps.Clock)) // what failed is reported, and the first receive tries again
 		}
 	})
 }
@@ -313,10 +320,12 @@ func (l *Loop) reserve() int {
 		if n := l.tryReserve(); n > 0 {
 			return n
 		}
-		select {
-		case <-l.stopped.Done():
-		case <-l.wake:
-		}
+		l.activity.during(stepSlots, func() {
+			select {
+			case <-l.stopped.Done():
+			case <-l.wake:
+			}
+		})
 	}
 	return 0
 }
@@ -338,13 +347,17 @@ func (l *Loop) tryReserve() int {
 }
 
 // receive receives up to n messages, whose slots are reserved, and has them handled in a place of batches that was taken. full
-// reports whether there may well be more.
-func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
+// reports whether there may well be more. at is told of the wait for memory.
+func (l *Loop) receive(n int, wait time.Duration, at *activity) (full bool, err error) {
 	began := l.deps.Clock.Now()
 	visibility := l.visibility()
 	// The poll outlives the stop: SQS may have hidden messages for a poll that was cut off.
 	batch := l.holding.newBatch(l.settings.Load(), n)
-	messages, err := l.queue.Receive(queue.WithAdmission(l.requests, batch.admit), n, wait, visibility)
+	admit := func(ctx context.Context, bytes int64) (err error) {
+		at.during(stepRoom, func() { err = batch.admit(ctx, bytes) })
+		return err
+	}
+	messages, err := l.queue.Receive(queue.WithAdmission(l.requests, admit), n, wait, visibility)
 	batch.received(messages)
 	l.ledger.Return(n - len(messages))
 	if err != nil {

@@ -41,6 +41,13 @@ func (l *Ledger) Reserve(want int, limits Limits) int {
 	return n
 }
 
+// Reserved returns how many slots are reserved for Jobs that were not seen yet.
+func (l *Ledger) Reserved() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slots.reserved()
+}
+
 // free returns how many Jobs there is room for, which is negative where there are too many.
 func (l *Ledger) free(limits Limits) int {
 	if limits.FailedReached(l.jobs) || limits.StoredReached(l.jobs) {

@@ -3,11 +3,15 @@
 package manager
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -112,10 +116,25 @@ func (f *Flags) New(leaseName string, change func(*ctrl.Options)) (ctrl.Manager,
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("set up /healthz: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
 		return nil, fmt.Errorf("set up /readyz: %w", err)
 	}
 	return mgr, nil
+}
+
+// syncPatience is how long a probe waits for the caches: a kubelet waits for a second.
+const syncPatience = 500 * time.Millisecond
+
+// cachesSynced fails until the caches that are in use have been filled: on a standby those are none.
+func cachesSynced(caches cache.Cache) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), syncPatience)
+		defer cancel()
+		if !caches.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
 }
 
 // ownNamespace is the namespace of the Pod, or "default" outside a cluster.
