@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue/sqs"
 	"github.com/queuebinding/queuebinding/internal/requeue"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -37,7 +39,7 @@ const (
 // options are the operator's flags.
 type options struct {
 	manager.Flags
-	pprofAddress string
+	debugAddress string
 	// selector is a label selector of bindings.
 	selector string
 	// maxStoredBytes is a quantity of bytes.
@@ -62,7 +64,7 @@ func main() {
 	flag.StringVar(&o.maxStoredBytes, "max-stored-bytes", "512Mi", "How many bytes of the API server's storage the Jobs of one binding may take, messages included, before the binding pauses. 0 is no limit.")
 	flag.StringVar(&o.tenancy, "tenancy", tenancyNone, "Who decides which queues, roles and identities bindings may use: none, or namespaces, where annotations of their Namespace do; see docs/security.md.")
 	flag.StringVar(&o.clusterName, "cluster-name", "", "The cluster's name. If set, roles are assumed with the external ID queuebinding:<cluster-name>:<namespace>/<name>, so that a role can tell clusters apart.")
-	flag.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address that profiles are served at, below /debug/pprof/, to anybody who reaches it: keep it to the loopback interface, such as 127.0.0.1:6060. 0 turns them off.")
+	flag.StringVar(&o.debugAddress, "debug-bind-address", "0", "Address of the loopback interface, such as 127.0.0.1:6060, that profiles are served at, below /debug/pprof/, and at /statusz what each binding waits for. 0 turns them off.")
 	flag.Parse()
 	if o.PrintVersion(os.Stdout) {
 		return
@@ -92,21 +94,22 @@ func run(o options) error {
 	}
 	ctx := ctrl.SetupSignalHandler()
 	mgr, err := o.New(ctx, controller.LeaseName(selector), controller.Watches(), func(options *ctrl.Options) {
-		options.PprofBindAddress = o.pprofAddress
 		options.GracefulShutdownTimeout = new(shutdownTimeout)
 	})
 	if err != nil {
 		return err
 	}
 	recorder := events.NewRecorder(mgr.GetEventRecorder("queuebinding"))
-	if err := addController(mgr, recorder, o, selector, maxStoredBytes.Value()); err != nil {
+	tracer := tracing.New(context.Background(), os.Getenv, ctrl.Log.WithName("tracing"))
+	defer tracer.Shutdown()
+	if err := addController(mgr, recorder, tracer, o, selector, maxStoredBytes.Value()); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
 }
 
 // addController wires reconciler and intake together.
-func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selector labels.Selector, maxStoredBytes int64) error {
+func addController(mgr ctrl.Manager, recorder *events.Recorder, tracer *tracing.Tracer, o options, selector labels.Selector, maxStoredBytes int64) error {
 	realClock := clock.RealClock{}
 	keySource := lineagekey.New(mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, realClock, ctrl.Log.WithName("lineage-key"))
 	if err := mgr.Add(keySource); err != nil {
@@ -127,9 +130,16 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Limiter:  creator.NewLimiter(parallelCreates),
 		Memory:   intake.NewMemory(),
 		Keys:     keySource.Keys,
+		Tracer:   tracer,
 	}, opener, ctrl.Log.WithName("intake"), enqueuer.Enqueue)
 	if err := mgr.Add(registry); err != nil {
 		return fmt.Errorf("set up the intake: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("loops", registry.CheckLive); err != nil {
+		return fmt.Errorf("set up /healthz: %w", err)
+	}
+	if err := manager.ServeDebug(mgr, o.debugAddress, registry); err != nil {
+		return fmt.Errorf("--debug-bind-address: %w", err)
 	}
 
 	reconciler := &controller.Reconciler{
@@ -138,10 +148,11 @@ func addController(mgr ctrl.Manager, recorder *events.Recorder, o options, selec
 		Recorder: recorder,
 		Registry: registry,
 		Ledgers:  ledgers,
-		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keySource.Keys},
+		Executor: &requeue.Executor{Reader: mgr.GetAPIReader(), Client: mgr.GetClient(), Clock: realClock, Keys: keySource.Keys, Tracer: tracer},
 		Metrics:  counters,
 		Clock:    realClock,
 		Selector: selector,
+		Tracer:   tracer,
 
 		MaxStoredBytes: maxStoredBytes,
 		ClusterName:    o.clusterName,

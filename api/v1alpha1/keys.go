@@ -42,6 +42,10 @@ const (
 	// AnnotationStoredBytes is how many bytes the API server stores for the Job, its Pod and its Secrets, as far as that is known when
 	// it is created.
 	AnnotationStoredBytes = "queuebinding.dev/stored-bytes"
+	// AnnotationTraceparent is the trace context that the Job gives its containers as TRACEPARENT, where its message is followed, and
+	// AnnotationTracestate what they get as TRACESTATE, if anything.
+	AnnotationTraceparent = "queuebinding.dev/traceparent"
+	AnnotationTracestate  = "queuebinding.dev/tracestate"
 	// AnnotationRequeuedAt is when a failed Job's message was sent again, in RFC 3339.
 	AnnotationRequeuedAt = "queuebinding.dev/requeued-at"
 )
@@ -71,6 +75,12 @@ const (
 // AttributeLineage is the SQS message attribute that ties a requeued message to the Jobs before it.
 const AttributeLineage = "queuebinding.dev.lineage"
 
+// SQS message attributes by which a producer gives a message its trace context, as W3C's Trace Context has it.
+const (
+	AttributeTraceparent = "traceparent"
+	AttributeTracestate  = "tracestate"
+)
+
 // Environment variables of containers.
 const (
 	EnvMessageID         = "QUEUEBINDING_MESSAGE_ID"
@@ -80,6 +90,10 @@ const (
 	EnvAttempt           = "QUEUEBINDING_ATTEMPT"
 	EnvQueueURL          = "QUEUEBINDING_QUEUE_URL"
 	EnvName              = "QUEUEBINDING_NAME"
+
+	// EnvTraceparent and EnvTracestate are the context of a message that is followed by traces.
+	EnvTraceparent = "TRACEPARENT"
+	EnvTracestate  = "TRACESTATE"
 )
 
 // FilesPath is the directory in which a container finds its message under File delivery: body and attributes.json.

@@ -33,6 +33,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/requeue"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -71,6 +72,8 @@ type Reconciler struct {
 	ClusterName string
 	// Tenancy has Namespaces say what their bindings may use; nil lets all use what the operator can.
 	Tenancy *Tenancy
+	// Tracer records the Jobs that have ended; nil records none.
+	Tracer *tracing.Tracer
 	// Enqueuer enqueues bindings whose loop has something to report.
 	Enqueuer *Enqueuer
 
@@ -96,7 +99,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
-		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.Metrics)).
+		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.Metrics, r.ends())).
 		WatchesRawSource(source.Func(r.Enqueuer.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).
 		Complete(r)

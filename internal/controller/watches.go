@@ -68,7 +68,7 @@ func bindingEvents(registry *intake.Registry) handler.EventHandler {
 
 // jobEvents enters Jobs into the ledgers and then enqueues their bindings, in this order: the reconciler must find what
 // happened.
-func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics) handler.EventHandler {
+func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics, ends *ends) handler.EventHandler {
 	enqueue := func(object client.Object, q requests) {
 		if owner := metav1.GetControllerOf(object); owner != nil {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)
@@ -87,15 +87,22 @@ func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics) handler.EventHandl
 		}
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { observe(e.Object, q) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requests) {
+			observe(e.Object, q)
+			ends.found(ctx, e.Object)
+		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
 			if job.Owner(e.ObjectOld) != job.Owner(e.ObjectNew) || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() {
 				forget(e.ObjectOld, q)
 			}
 			observe(e.ObjectNew, q)
 			observeEnd(ctx, counted, e.ObjectOld.(*batchv1.Job), e.ObjectNew.(*batchv1.Job))
+			ends.changed(ctx, e.ObjectOld, e.ObjectNew)
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) { forget(e.Object, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requests) {
+			forget(e.Object, q)
+			ends.deleted(ctx, e.Object)
+		},
 	}
 }
 

@@ -206,7 +206,7 @@ func (w *workspace) failed(ctx SpecContext, count int, change ...func(*batchv1.J
 	for i := range count {
 		group.Go(func() error {
 			id := fmt.Sprintf("failed-%d", i)
-			made, err := job.Render(groupCtx, binding, &job.Variables{}, &queue.Message{ID: id, Body: id}, job.Lineage{Root: id, Attempt: 1})
+			made, err := job.Render(groupCtx, binding, &job.Variables{}, &queue.Message{ID: id, Body: id}, job.Lineage{Root: id, Attempt: 1}, job.Trace{})
 			if err != nil {
 				return err
 			}

@@ -39,9 +39,10 @@ func (m *Messages) Hide(receiptHandle string, received time.Time) {
 // Forget leaves a message alone: it becomes visible when its visibility timeout ends, unless somebody else sees to it.
 func (m *Messages) Forget(receiptHandle string) { m.extender.forget(receiptHandle) }
 
-// Delete deletes a message whose Job exists. Once ReturnUndone was called, the message is given back instead.
-func (m *Messages) Delete(receiptHandle string) {
-	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: never})
+// Delete deletes a message whose Job exists, and calls deleted, where it is not nil, when it is. Once ReturnUndone was called, the
+// message is given back instead.
+func (m *Messages) Delete(receiptHandle string, deleted func()) {
+	m.releaser.add(release{receiptHandle: receiptHandle, visibleAfter: never, deleted: deleted})
 }
 
 // DeleteDone deletes a message whose work is done, and calls deleted when it is.

@@ -51,7 +51,7 @@ func TestMessagesStayHiddenTenToARequest(t *testing.T) {
 func TestDeletionsShareRequests(t *testing.T) {
 	received(t, 25, func(q *fake.Queue, m *Messages, messages []queue.Message) {
 		for _, message := range messages {
-			m.Delete(message.ReceiptHandle)
+			m.Delete(message.ReceiptHandle, nil)
 		}
 		time.Sleep(time.Second)
 		if left, _ := q.Left(); left != 0 || q.Counts().Requests != 3 {
@@ -94,7 +94,7 @@ func TestWhatIsForgottenComesBackByItself(t *testing.T) {
 func TestUndoneMessagesAreGivenBackOnceTheBindingIsGone(t *testing.T) {
 	received(t, 2, func(q *fake.Queue, m *Messages, messages []queue.Message) {
 		done := false
-		m.Delete(messages[0].ReceiptHandle)
+		m.Delete(messages[0].ReceiptHandle, nil)
 		m.DeleteDone(messages[1].ReceiptHandle, func() { done = true })
 		m.ReturnUndone()
 		time.Sleep(time.Second)
@@ -109,7 +109,7 @@ func TestReleasesAreTriedAgain(t *testing.T) {
 	received(t, 1, func(q *fake.Queue, m *Messages, messages []queue.Message) {
 		m.releaser.deleted = func() { deleted.Add(1) }
 		q.SetFault(queue.Errorf(queue.Throttled, "slow down"))
-		m.Delete(messages[0].ReceiptHandle)
+		m.Delete(messages[0].ReceiptHandle, nil)
 		time.Sleep(time.Second)
 		q.SetFault(nil)
 		time.Sleep(5 * time.Second)
@@ -121,10 +121,10 @@ func TestReleasesAreTriedAgain(t *testing.T) {
 
 func TestCloseCarriesOutWhatWasAskedFor(t *testing.T) {
 	received(t, 3, func(q *fake.Queue, m *Messages, messages []queue.Message) {
-		m.Delete(messages[0].ReceiptHandle)
+		m.Delete(messages[0].ReceiptHandle, nil)
 		m.Return(messages[1].ReceiptHandle, 0, "")
 		m.Close()
-		m.Delete(messages[2].ReceiptHandle)
+		m.Delete(messages[2].ReceiptHandle, nil)
 		if left, _ := q.Left(); left != 2 || q.AllHidden() {
 			t.Errorf("%d messages are left, hidden: %t; want two, one of them visible", left, q.AllHidden())
 		}

@@ -9,6 +9,9 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	clientevents "k8s.io/client-go/tools/events"
@@ -23,6 +26,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/queue/fake"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 // What a message costs, in requests: one create, and its share of two requests to SQS that ten share.
@@ -76,7 +80,14 @@ type accepting struct{ client.Client }
 func (accepting) Create(context.Context, client.Object, ...client.CreateOption) error { return nil }
 
 // BenchmarkMessage takes messages through the intake: from the receive to the request for their deletion.
-func BenchmarkMessage(b *testing.B) {
+func BenchmarkMessage(b *testing.B) { benchmarkMessage(b, nil) }
+
+// BenchmarkTracedMessage is the same with all spans recorded, for an exporter that cannot keep up.
+func BenchmarkTracedMessage(b *testing.B) {
+	benchmarkMessage(b, tracing.NewWith(sdktrace.WithBatcher(tracetest.NewNoopExporter())))
+}
+
+func benchmarkMessage(b *testing.B, tracer *tracing.Tracer) {
 	binding := newTestBinding()
 	binding.Spec.Concurrency.MaxActiveJobs = new(int32(1 << 30))
 	binding.Spec.Message.Variables = []v1alpha1.Variable{{Name: "target", Expression: "message.json.target"}, {Name: "duration", Expression: "message.json.duration"}}
@@ -90,13 +101,13 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	loop := newLoop(b.Context(), &Dependencies{
 		Client: accepting{}, Recorder: events.NewRecorder(&clientevents.FakeRecorder{}), Ledgers: ledger.NewSet(clock.RealClock{}), Clock: clock.RealClock{}, Limiter: creator.NewLimiter(32), Memory: NewMemory(),
-		Keys: func() job.Keys { return testKeys }, Metrics: metrics.New(prometheus.NewRegistry()),
+		Keys: func() job.Keys { return testKeys }, Metrics: metrics.New(prometheus.NewRegistry()), Tracer: tracer,
 	}, logr.Discard(), &Settings{Binding: binding, Variables: variables}, &fake.Queue{}, func() {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		message := &queue.Message{ID: fmt.Sprint(i), ReceiptHandle: fmt.Sprint(i), Body: `{"target": "localhost", "duration": 1}`, ReceiveCount: 1, SentTime: time.Now(), ArrivedTime: time.Now()}
 		loop.ledger.Reserve(1, loop.settings.Load().limits())
-		if !loop.handler.handle(message) {
+		if !loop.handler.handle(message, trace.SpanContext{}) {
 			b.Fatal("the message was given back")
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,20 +44,21 @@ type handler struct {
 	heavy chan struct{}
 	// created are the names of Jobs that were created last, and of messages that were to be deleted.
 	created    *lru.Cache
+	traces     traces
 	rejections rejections
 	report     *reporter
 	metrics    *metrics.Binding
 	recorder   *events.Recorder
 }
 
-// handleBatch handles messages side by side; on a FIFO queue, those of a group one after the other. It calls done with each that it
-// needs no more.
-func (h *handler) handleBatch(messages []queue.Message, done func(*queue.Message)) {
+// handleBatch handles the messages of a receive side by side; on a FIFO queue, those of a group one after the other. It calls done with
+// each that it needs no more.
+func (h *handler) handleBatch(messages []queue.Message, received trace.SpanContext, done func(*queue.Message)) {
 	var groups sync.WaitGroup
 	for _, group := range inGroups(messages, h.fifo) {
 		groups.Go(func() {
 			for i, message := range group {
-				next := h.handle(message)
+				next := h.handle(message, received)
 				done(message)
 				if next {
 					continue
@@ -93,12 +95,13 @@ func inGroups(messages []queue.Message, fifo bool) [][]*queue.Message {
 
 // handle finds the Job of a message, or makes it, and acknowledges the message as that Job's rule has it. next reports whether the
 // next message of its group may follow: not where this one goes back to the queue, or stays there until its Job has succeeded.
-func (h *handler) handle(message *queue.Message) (next bool) {
+func (h *handler) handle(message *queue.Message, received trace.SpanContext) (next bool) {
 	lineage := h.keys().Lineage(h.settings.Load().Binding.Spec.Queue.URL, message)
+	way := h.traces.process(message, lineage, received)
 	for {
 		record, found, err := h.find(message, lineage)
 		if !found {
-			record, err = h.create(message, lineage)
+			record, err = h.create(message, lineage, way)
 		}
 		over := err == nil && record.IsFailedAttempt()
 		if over {
@@ -113,9 +116,11 @@ func (h *handler) handle(message *queue.Message) (next bool) {
 		}
 		if err != nil {
 			h.giveBack(message, record, err)
+			way.returned(err)
 			return false
 		}
-		h.acknowledge(message, lineage, record)
+		h.acknowledge(message, lineage, record, way)
+		way.answered(record, found)
 		return !record.MessageOnQueue() || record.State == job.Succeeded
 	}
 }
@@ -144,7 +149,7 @@ func (h *handler) find(message *queue.Message, lineage job.Lineage) (record job.
 var errInHand = errors.New("the message is being worked on")
 
 // create makes the Job of an attempt at a message.
-func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Record, error) {
+func (h *handler) create(message *queue.Message, lineage job.Lineage, way way) (job.Record, error) {
 	settings := h.settings.Load()
 	if settings.Variables == nil { // they no longer compile, since the receive
 		h.ledger.Return(1)
@@ -155,7 +160,9 @@ func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Recor
 		h.ledger.Return(1)
 		return job.Record{}, errInHand
 	}
-	rendered, err := h.render(settings, message, lineage)
+	began := h.clock.Now()
+	rendered, err := h.render(settings, message, lineage, way.job(lineage))
+	way.rendered(began, err)
 	if err != nil {
 		h.ledger.Cancel(name)
 		return job.Record{}, err
@@ -165,12 +172,15 @@ func (h *handler) create(message *queue.Message, lineage job.Lineage) (job.Recor
 		h.ledger.Cancel(name)
 		return job.Record{}, err
 	}
-	return h.creator.Create(rendered, secrets, lineage, message)
+	began = h.clock.Now()
+	record, err := h.creator.Create(rendered, secrets, lineage, message)
+	way.created(began, name, lineage, err)
+	return record, err
 }
 
 // render renders the Job of an attempt at a message, once there is room for what that takes. It fails with ErrNotWanted where there
 // is none until the loop has ended.
-func (h *handler) render(settings *Settings, message *queue.Message, lineage job.Lineage) (*batchv1.Job, error) {
+func (h *handler) render(settings *Settings, message *queue.Message, lineage job.Lineage, trace job.Trace) (*batchv1.Job, error) {
 	bytes := job.EvaluationBytes(settings.Binding, message)
 	if bytes > heavyEvaluation {
 		select {
@@ -185,22 +195,22 @@ func (h *handler) render(settings *Settings, message *queue.Message, lineage job
 		return nil, creator.ErrNotWanted
 	}
 	defer release()
-	return job.Render(h.ctx, settings.Binding, settings.Variables, message, lineage)
+	return job.Render(h.ctx, settings.Binding, settings.Variables, message, lineage, trace)
 }
 
 // acknowledge does with a message what the rule of its Job has for it.
-func (h *handler) acknowledge(message *queue.Message, lineage job.Lineage, record job.Record) {
+func (h *handler) acknowledge(message *queue.Message, lineage job.Lineage, record job.Record, way way) {
 	h.rejections.reset()
 	switch {
 	case !record.MessageOnQueue():
 		h.created.Add(lineage.JobName(h.key.Name, h.uid), nil)
-		h.inFlight.Delete(message.ReceiptHandle)
+		h.inFlight.Delete(message.ReceiptHandle, way.acknowledging())
 	case record.State == job.Succeeded:
 		var acknowledged func()
 		if record.Receipt.SameMessage(job.ReceiptOf(message)) {
 			acknowledged = func() { h.ledger.Acknowledged(record.Name, record.UID) }
 		}
-		h.inFlight.DeleteDone(message.ReceiptHandle, acknowledged)
+		h.inFlight.DeleteDone(message.ReceiptHandle, both(way.acknowledging(), acknowledged))
 	case record.Receipt.Handle == message.ReceiptHandle, !record.Receipt.SameMessage(job.ReceiptOf(message)):
 		if !h.ledger.Answers(record.Name, job.ReceiptOf(message)) {
 			h.inFlight.Return(message.ReceiptHandle, record.Grace, metrics.GivenBackJobEnded) // it ended before it could be told of this receipt

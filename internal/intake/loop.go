@@ -26,6 +26,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/internal/timer"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -64,6 +65,8 @@ type Dependencies struct {
 	Memory *Memory
 	// Keys returns the keys by which lineages are verified.
 	Keys func() job.Keys
+	// Tracer records the way of messages; nil records none.
+	Tracer *tracing.Tracer
 }
 
 // Loop receives the messages of one binding's queue, has them handled, and ends when it is stopped.
@@ -88,6 +91,7 @@ type Loop struct {
 	oldest   *oldest
 	// lastReceive is when the queue last answered a receive, in Unix nanoseconds; 0 before that.
 	lastReceive atomic.Int64
+	activity    *activity
 
 	// wake is signaled when it may be possible to receive.
 	wake chan struct{}
@@ -112,6 +116,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		oldest:    &oldest{},
 		fifo:      strings.HasSuffix(settings.Binding.Spec.Queue.URL, ".fifo"),
 		report:    newReporter(changed),
+		activity:  newActivity(deps.Clock),
 		settings:  &atomic.Pointer[Settings]{},
 		wake:      make(chan struct{}, 1),
 		stopped:   stopped,
@@ -159,6 +164,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		ctx: requests, key: l.key, uid: l.uid, fifo: l.fifo, settings: l.settings, keys: deps.Keys, clock: deps.Clock, log: log,
 		ledger: l.ledger, inFlight: l.inFlight, creator: l.creator, created: lru.New(rememberedJobs),
 		memory: deps.Memory, heavy: make(chan struct{}, 1),
+		traces: newTraces(deps.Tracer, settings.Binding),
 		report: l.report, metrics: l.metrics, recorder: deps.Recorder,
 	}
 	return l
@@ -234,12 +240,13 @@ func (l *Loop) run() {
 	defer l.deps.Memory.leave(l.creator)
 
 	l.stats.start()
-	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility))
+	l.ledger.Watch(newReceipts(l.inFlight, l.ledger, l.deps.Clock, l.visibility, &l.handler.traces))
 	if l.fifo && !l.settings.Load().onJobSucceeded() {
 		l.deps.Recorder.Record(l.key, l.uid, events.GroupOverlap())
 	}
 
 	l.receiveAll()
+	l.activity.set(stepEnding)
 	l.underWay.Wait()
 
 	l.ledger.Watch(nil)
@@ -251,7 +258,9 @@ func (l *Loop) run() {
 
 // receiveAll receives batches and has them handled side by side, until the loop is stopped.
 func (l *Loop) receiveAll() {
-	if !l.recovery.ExpectExisting() {
+	expected := false
+	l.activity.during(stepExistingJobs, func() { expected = l.recovery.ExpectExisting() })
+	if !expected {
 		return
 	}
 	backoff := timer.Backoff()
@@ -260,15 +269,17 @@ func (l *Loop) receiveAll() {
 
 	for {
 		l.stats.receiving(false)
-		l.batches <- struct{}{}
+		l.activity.during(stepMessages, func() { l.batches <- struct{}{} })
 		n := l.reserve()
 		if n == 0 {
 			return
 		}
 		l.stats.receiving(true)
-		full, err := l.receive(n, queue.MaxWait)
+		l.activity.set(stepReceiving)
+		full, err := l.receive(n, queue.MaxWait, l.activity)
+		l.activity.set(stepWorking)
 		if err != nil {
-			timer.Sleep(l.stopped, l.deps.Clock, failures.Step())
+			l.activity.during(stepBackoff, func() { timer.Sleep(l.stopped, l.deps.Clock, failures.Step()) })
 			continue
 		}
 		failures = backoff
@@ -298,7 +309,7 @@ func (l *Loop) receiveBeside() {
 				<-l.batches
 				return
 			}
-			full, _ = l.receive(n, secondaryWait) // what failed is reported, and the first receive tries again
+			full, _ = l.receive(n, secondaryWait, newActivity(l.deps.Clock)) // what failed is reported, and the first receive tries again
 		}
 	})
 }
@@ -319,10 +330,12 @@ func (l *Loop) reserve() int {
 		if n := l.tryReserve(); n > 0 {
 			return n
 		}
-		select {
-		case <-l.stopped.Done():
-		case <-l.wake:
-		}
+		l.activity.during(stepSlots, func() {
+			select {
+			case <-l.stopped.Done():
+			case <-l.wake:
+			}
+		})
 	}
 	return 0
 }
@@ -344,18 +357,23 @@ func (l *Loop) tryReserve() int {
 }
 
 // receive receives up to n messages, whose slots are reserved, and has them handled in a place of batches that was taken. full
-// reports whether there may well be more.
-func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
+// reports whether there may well be more. at is told of the wait for memory.
+func (l *Loop) receive(n int, wait time.Duration, at *activity) (full bool, err error) {
 	began := l.deps.Clock.Now()
 	visibility := l.visibility()
 	// The poll outlives the stop: SQS may have hidden messages for a poll that was cut off.
 	batch := l.holding.newBatch(l.settings.Load(), n)
-	messages, err := l.queue.Receive(queue.WithAdmission(l.requests, batch.admit), n, wait, visibility)
+	admit := func(ctx context.Context, bytes int64) (err error) {
+		at.during(stepRoom, func() { err = batch.admit(ctx, bytes) })
+		return err
+	}
+	messages, err := l.queue.Receive(queue.WithAdmission(l.requests, admit), n, wait, visibility)
 	batch.received(messages)
 	l.ledger.Return(n - len(messages))
 	if err != nil {
 		<-l.batches
 		l.report.receiveFailed(err)
+		l.handler.traces.receiveFailed(began, l.deps.Clock.Now(), err)
 		l.log.V(1).Info("Could not receive", "cause", err.Error())
 		return false, err
 	}
@@ -374,9 +392,10 @@ func (l *Loop) receive(n int, wait time.Duration) (full bool, err error) {
 		l.metrics.Received(l.requests, since(messages[i].SentTime, arrived))
 	}
 	l.inFlight.Received(messages, began, visibility)
+	received := l.handler.traces.received(began, l.deps.Clock.Now(), messages)
 	l.underWay.Go(func() {
 		defer func() { <-l.batches }()
-		l.handler.handleBatch(messages, batch.done)
+		l.handler.handleBatch(messages, received, batch.done)
 	})
 	// The messages first: else they wait until the next receive is under way, or another processor has woken up.
 	runtime.Gosched()

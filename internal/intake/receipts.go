@@ -21,6 +21,7 @@ type receipts struct {
 	ledger     *ledger.Ledger
 	clock      clock.PassiveClock
 	visibility func() time.Duration
+	traces     *traces
 	byName     map[string]*holder
 }
 
@@ -34,8 +35,8 @@ type holder struct {
 	grace time.Duration
 }
 
-func newReceipts(inFlight *inflight.Messages, l *ledger.Ledger, c clock.PassiveClock, visibility func() time.Duration) *receipts {
-	return &receipts{inFlight: inFlight, ledger: l, clock: c, visibility: visibility, byName: map[string]*holder{}}
+func newReceipts(inFlight *inflight.Messages, l *ledger.Ledger, c clock.PassiveClock, visibility func() time.Duration, t *traces) *receipts {
+	return &receipts{inFlight: inFlight, ledger: l, clock: c, visibility: visibility, traces: t, byName: map[string]*holder{}}
 }
 
 // Saw implements ledger.Watcher.
@@ -57,7 +58,7 @@ func (r *receipts) Saw(record job.Record, newest bool) {
 	case job.Succeeded:
 		if r.clock.Since(record.Finished) < queue.MaxVisibilityTimeout {
 			// Not with the lock held, which the ledger holds now.
-			r.inFlight.DeleteDone(known.receipt.Handle, func() { r.ledger.Acknowledged(record.Name, record.UID) })
+			r.inFlight.DeleteDone(known.receipt.Handle, both(r.traces.acknowledging(&record), func() { r.ledger.Acknowledged(record.Name, record.UID) }))
 			for _, other := range known.others {
 				r.inFlight.DeleteDone(other.Handle, nil)
 			}

@@ -557,7 +557,7 @@ func TestAMessageOfAJobThatIsGoneAtThatMomentComesBack(t *testing.T) {
 		b.loop.inFlight.Received([]queue.Message{again}, time.Now(), 30*time.Second)
 		b.finish(name)
 		record.Receipt = job.ReceiptOf(&again)
-		b.loop.handler.acknowledge(&again, record.Lineage, record)
+		b.loop.handler.acknowledge(&again, record.Lineage, record, way{})
 		time.Sleep(time.Minute)
 		if _, most := b.jobs(); most != 2 {
 			t.Errorf("the Job was made %d times within a minute, want again", most)

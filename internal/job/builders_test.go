@@ -54,7 +54,7 @@ func tryRender(t *testing.T, binding *v1alpha1.QueueBinding, message *queue.Mess
 	if err != nil {
 		t.Fatalf("variables do not compile: %v", err)
 	}
-	return Render(t.Context(), binding, variables, message, testKeys.Lineage(binding.Spec.Queue.URL, message))
+	return Render(t.Context(), binding, variables, message, testKeys.Lineage(binding.Spec.Queue.URL, message), Trace{})
 }
 
 func environmentOf(container corev1.Container) map[string]string {

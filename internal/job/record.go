@@ -38,6 +38,8 @@ type Record struct {
 	// Receipt ties the Job to its message under OnJobSucceeded; it is zero under OnJobCreated. The rule is the Job's own: the
 	// binding may have changed to the other one since.
 	Receipt Receipt
+	// Trace is the trace context that the Job gave its containers.
+	Trace Trace
 	// StoredBytes is how many bytes of the API server's storage the Job takes, with its Pod and its Secrets.
 	StoredBytes int64
 	// Grace is how long the Pods may go on after they were told to end.
@@ -70,6 +72,7 @@ func Observe(job *batchv1.Job) Record {
 
 		Files:   HasFiles(job),
 		Receipt: RecordedReceipt(job),
+		Trace:   RecordedTrace(job),
 		Grace:   gracePeriod(job),
 
 		StoredBytes: storedBytes(job),
@@ -142,6 +145,7 @@ func Owner(object metav1.Object) types.UID {
 var keptAnnotations = []string{
 	v1alpha1.AnnotationMessageID, v1alpha1.AnnotationAttempt, v1alpha1.AnnotationDelivery, v1alpha1.AnnotationRequeuedAt, v1alpha1.AnnotationUntied, v1alpha1.AnnotationStoredBytes,
 	v1alpha1.AnnotationMessageSentAt, v1alpha1.AnnotationReceiptHandle, v1alpha1.AnnotationReceiptMessageID, v1alpha1.AnnotationReceiveCount, v1alpha1.AnnotationReceivedAt,
+	v1alpha1.AnnotationTraceparent, v1alpha1.AnnotationTracestate,
 }
 
 // Trim drops from a Job what Observe, ObserveEnd and Owner do not need, so that a cache of many Jobs stays small. What it leaves

@@ -29,9 +29,9 @@ const (
 // messageSentFormat is RFC 3339 with the milliseconds that SQS tells.
 const messageSentFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// Render makes the Job of an attempt at a message. Its errors are *RejectionError.
-func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message, lineage Lineage) (*batchv1.Job, error) {
-	return render(binding, message, lineage, func() ([]Variable, error) { return variables.Evaluate(ctx, message) })
+// Render makes the Job of an attempt at a message, whose containers get a trace context. Its errors are *RejectionError.
+func Render(ctx context.Context, binding *v1alpha1.QueueBinding, variables *Variables, message *queue.Message, lineage Lineage, trace Trace) (*batchv1.Job, error) {
+	return render(binding, message, lineage, trace, func() ([]Variable, error) { return variables.Evaluate(ctx, message) })
 }
 
 // Sample makes a Job as Render does of a message that never was, for a trial of the template. Its name is as long as
@@ -41,7 +41,7 @@ func Sample(binding *v1alpha1.QueueBinding) (*batchv1.Job, error) {
 	for _, v := range binding.Spec.Message.Variables {
 		values = append(values, Variable{v.Name, "sample"})
 	}
-	return render(binding, sampleMessage(), Lineage{Root: "sample", Attempt: 1}, func() ([]Variable, error) { return values, nil })
+	return render(binding, sampleMessage(), Lineage{Root: "sample", Attempt: 1}, Trace{}, func() ([]Variable, error) { return values, nil })
 }
 
 // SampleSecrets makes the Secrets that a sample Job needs.
@@ -52,7 +52,7 @@ func SampleSecrets(sample *batchv1.Job) ([]*corev1.Secret, error) {
 func sampleMessage() *queue.Message { return &queue.Message{ID: "sample", Body: "sample"} }
 
 // render evaluates once it is known that the message can be delivered: what is too large is not parsed.
-func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Lineage, evaluate func() ([]Variable, error)) (*batchv1.Job, error) {
+func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Lineage, trace Trace, evaluate func() ([]Variable, error)) (*batchv1.Job, error) {
 	job := instantiate(binding, lineage)
 	if message.GroupID != "" {
 		job.Annotations[v1alpha1.AnnotationGroupID] = message.GroupID
@@ -78,6 +78,7 @@ func render(binding *v1alpha1.QueueBinding, message *queue.Message, lineage Line
 		return nil, err
 	}
 	environment = append(environment, delivered...)
+	environment = append(environment, trace.deliver(job, binding.Spec.Message.Variables)...)
 	values, err := evaluate()
 	if err != nil {
 		return nil, err

@@ -32,13 +32,6 @@ func (s *slots) seen(name string) {
 
 func (s *slots) free(name string) { delete(s.expected, name) }
 
-// Reserved returns how many slots are reserved.
-func (l *Ledger) Reserved() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.slots.reserved()
-}
-
 // Reserve takes up to want slots and returns how many it got.
 func (l *Ledger) Reserve(want int, limits Limits) int {
 	l.mu.Lock()
@@ -46,6 +39,13 @@ func (l *Ledger) Reserve(want int, limits Limits) int {
 	n := max(min(want, l.free(limits)), 0)
 	l.slots.open += n
 	return n
+}
+
+// Reserved returns how many slots are reserved for Jobs that were not seen yet.
+func (l *Ledger) Reserved() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slots.reserved()
 }
 
 // free returns how many Jobs there is room for, which is negative where there are too many.

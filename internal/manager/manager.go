@@ -9,8 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -149,7 +151,7 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("set up /healthz: %w", err)
 	}
-	if err := errors.Join(mgr.AddReadyzCheck("readyz", healthz.Ping), mgr.AddReadyzCheck("namespaces", within.checkReady)); err != nil {
+	if err := errors.Join(mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())), mgr.AddReadyzCheck("namespaces", within.checkReady)); err != nil {
 		return nil, fmt.Errorf("set up /readyz: %w", err)
 	}
 	if len(f.Namespaces) == 0 {
@@ -172,6 +174,21 @@ func (f *Flags) metricsServer() metricsserver.Options {
 		options.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	return options
+}
+
+// syncPatience is how long a probe waits for the caches: a kubelet waits for a second.
+const syncPatience = 500 * time.Millisecond
+
+// cachesSynced fails until the caches that are in use have been filled: on a standby those are none.
+func cachesSynced(caches cache.Cache) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), syncPatience)
+		defer cancel()
+		if !caches.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
 }
 
 // ownNamespace is the namespace of the Pod, or "default" outside a cluster.

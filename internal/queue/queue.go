@@ -37,6 +37,8 @@ type Message struct {
 	ArrivedTime time.Time
 	// ReceiveCount is how often the message was received, this receive included.
 	ReceiveCount int
+	// TraceHeader is the system attribute AWSTraceHeader: the sender's trace context, as AWS X-Ray writes it.
+	TraceHeader string
 }
 
 // Size is how many bytes SQS counts for the message: its body, and the names, types and values of its attributes.
@@ -50,6 +52,8 @@ type Outgoing struct {
 	GroupID string
 	// DeduplicationID is for FIFO queues only.
 	DeduplicationID string
+	// TraceHeader is the system attribute AWSTraceHeader, which counts neither as an attribute nor for the size.
+	TraceHeader string
 }
 
 // Stats is what a queue says of itself.

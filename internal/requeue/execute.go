@@ -18,6 +18,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/creator"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 const (
@@ -39,6 +40,8 @@ type Executor struct {
 	Clock  clock.PassiveClock
 	// Keys returns the keys by which lineages are signed.
 	Keys func() job.Keys
+	// Tracer records what is sent again; nil records nothing.
+	Tracer *tracing.Tracer
 }
 
 // Slice bounds what is done of an intent at a time.
@@ -239,11 +242,19 @@ func (x *execution) batch(attempts []*attempt) (next, later []*attempt) {
 
 // send sends messages and marks the Jobs of those that were sent.
 func (x *execution) send(ctx context.Context, attempts []*attempt) {
-	messages := make([]queue.Outgoing, len(attempts))
+	messages, spans := make([]queue.Outgoing, len(attempts)), make([]tracing.Requeue, len(attempts))
 	for i, a := range attempts {
+		spans[i] = x.follow(a)
 		messages[i] = a.message
 	}
 	errs := x.queue.SendBatch(ctx, messages)
+	for i, err := range errs {
+		failed := ""
+		if err != nil {
+			failed = string(queue.ReasonOf(err))
+		}
+		spans[i].End(failed)
+	}
 	var sent []*attempt
 	for i, a := range attempts {
 		switch err := errs[i]; {
@@ -258,6 +269,24 @@ func (x *execution) send(ctx context.Context, attempts []*attempt) {
 		}
 	}
 	x.markAll(ctx, sent)
+}
+
+// follow begins the span of sending a message, and gives the message its context, unless it has one by the attributes that its
+// producer gave it.
+func (x *execution) follow(a *attempt) tracing.Requeue {
+	lineage, _ := job.RecordedLineage(a.failed)
+	given := job.RecordedTrace(a.failed)
+	span := x.Tracer.Requeue(&tracing.Binding{
+		Namespace: x.binding.Namespace, Name: x.binding.Name, UID: string(x.binding.UID), QueueURL: x.binding.Spec.Queue.URL,
+	}, &tracing.Job{
+		Name: a.failed.Name, UID: string(a.failed.UID), Traceparent: given.Parent, Tracestate: given.State,
+		Attempt: tracing.Attempt{BindingUID: string(x.binding.UID), Root: lineage.Root, Number: lineage.Attempt},
+	})
+	attributes := a.message.Attributes
+	if !tracing.Extract(attributes[v1alpha1.AttributeTraceparent].StringValue, "", "").IsValid() {
+		a.message.TraceHeader = span.TraceHeader
+	}
+	return span
 }
 
 // markAll marks Jobs whose messages were sent.

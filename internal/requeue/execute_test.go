@@ -92,7 +92,7 @@ func aBinding() *v1alpha1.QueueBinding {
 
 // aFailed is a Job that failed at noon, for a message that is the Job's name.
 func aFailed(name string, change ...func(*batchv1.Job)) *batchv1.Job {
-	made, err := job.Render(context.Background(), aBinding(), &job.Variables{}, &queue.Message{ID: name, Body: name}, job.Lineage{Root: name, Attempt: 1})
+	made, err := job.Render(context.Background(), aBinding(), &job.Variables{}, &queue.Message{ID: name, Body: name}, job.Lineage{Root: name, Attempt: 1}, job.Trace{})
 	if err != nil {
 		panic(err)
 	}

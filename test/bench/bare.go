@@ -85,7 +85,7 @@ func modelJob(ctx context.Context, namespace, queueURL string, owner *corev1.Con
 		return nil, err
 	}
 	message := &queue.Message{ID: strings.Repeat("0", 36), Body: body(0), ReceiveCount: 1}
-	model, err := job.Render(ctx, binding, variables, message, job.Lineage{Root: message.ID, Attempt: 1})
+	model, err := job.Render(ctx, binding, variables, message, job.Lineage{Root: message.ID, Attempt: 1}, job.Trace{})
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (s *suite) startOperator(ctx context.Context, name string, endpoints *rig.E
 	}
 	args := []string{"--zap-devel=false", "--metrics-bind-address=" + metrics, "--metrics-secure=false"}
 	if s.profiles != "" {
-		args = append(args, "--pprof-bind-address="+pprof)
+		args = append(args, "--debug-bind-address="+pprof)
 	}
 	running, err := s.StartOperator(s.program, endpoints, append(args, more...)...)
 	if err != nil {

@@ -234,6 +234,7 @@ func (q *Queue) Send(_ context.Context, message queue.Outgoing) error {
 	q.sent++
 	q.messages = append(q.messages, &Message{Message: queue.Message{
 		ID: fmt.Sprintf("sent-%d", q.sent), Body: message.Body, Attributes: message.Attributes, GroupID: message.GroupID, SentTime: time.Now(),
+		TraceHeader: message.TraceHeader,
 	}})
 	return nil
 }

@@ -46,6 +46,7 @@ func (q *sqsQueue) Receive(ctx context.Context, limit int, wait, visibility time
 			types.MessageSystemAttributeNameSentTimestamp,
 			types.MessageSystemAttributeNameApproximateReceiveCount,
 			types.MessageSystemAttributeNameMessageGroupId,
+			types.MessageSystemAttributeNameAWSTraceHeader,
 		},
 	})
 	if err != nil {
@@ -68,6 +69,7 @@ func received(m *types.Message) queue.Message {
 		Body:          aws.ToString(m.Body),
 		GroupID:       m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		ReceiveCount:  1,
+		TraceHeader:   m.Attributes[string(types.MessageSystemAttributeNameAWSTraceHeader)],
 	}
 	if sent, err := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		message.SentTime = time.UnixMilli(sent).UTC()
@@ -161,6 +163,7 @@ func (q *sqsQueue) Send(ctx context.Context, message queue.Outgoing) error {
 		input.MessageDeduplicationId = &message.DeduplicationID
 	}
 	input.MessageAttributes = outgoing(message.Attributes)
+	input.MessageSystemAttributes = systemAttributes(&message)
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	if _, err := q.client.SendMessage(ctx, input); err != nil {
@@ -224,6 +227,7 @@ func (q *sqsQueue) requestBatch(ctx context.Context, messages []queue.Outgoing, 
 		message := &messages[index]
 		entries[i] = types.SendMessageBatchRequestEntry{
 			Id: aws.String(strconv.Itoa(i)), MessageBody: &message.Body, MessageAttributes: outgoing(message.Attributes),
+			MessageSystemAttributes: systemAttributes(message),
 		}
 		if message.GroupID != "" {
 			entries[i].MessageGroupId = &message.GroupID
@@ -235,6 +239,16 @@ func (q *sqsQueue) requestBatch(ctx context.Context, messages []queue.Outgoing, 
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	return q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
+}
+
+// systemAttributes are those that a sender can set.
+func systemAttributes(message *queue.Outgoing) map[string]types.MessageSystemAttributeValue {
+	if message.TraceHeader == "" {
+		return nil
+	}
+	return map[string]types.MessageSystemAttributeValue{
+		string(types.MessageSystemAttributeNameForSendsAWSTraceHeader): {DataType: aws.String("String"), StringValue: &message.TraceHeader},
+	}
 }
 
 // outgoing are attributes as the SDK wants them.
