@@ -42,15 +42,15 @@ func matrix(t *testing.T) *crash.Matrix {
 }
 
 // P1, P2, P3: wherever the operator is killed, or only not answered, nothing is lost, nothing doubled, no limit passed. `make crash` breaks
-// every step; this one every fifth, and less of slow scenarios, as CI has an hour.
+// every step; this one every ninth, and less of slow scenarios, as CI has an hour.
 func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 	m := matrix(t)
 	var rows []crash.Row
 	violations := 0
 	for _, m.Survive = range []bool{false, true} {
 		for _, scenario := range crash.Scenarios {
-			if m.Every = 5; scenario.Slow {
-				m.Every = 12
+			if m.Every = 9; scenario.Slow {
+				m.Every = 20
 			}
 			if scenario.Slow && m.Survive {
 				continue
