@@ -296,10 +296,14 @@ build-installer: $(TOOLS)/kustomize ## Write dist/install.yaml: all that a clust
 
 # The same bytes for the same sources: Helm gives the files the time of the commit.
 .PHONY: chart
-chart: $(TOOLS)/helm ## Write dist/queuebinding-<version>.tgz, the Helm chart. VERSION=1.2.3 sets its version and that of the image.
-	@mkdir -p $(DIST)
+chart: $(TOOLS)/helm ## Write dist/queuebinding-<version>.tgz, the Helm chart. With VERSION=1.2.3 its image is that version's, in REPOSITORY.
+	@rm -rf $(BIN)/chart
+	@mkdir -p $(DIST) $(BIN)/chart
+	@cp -r $(CHART) $(BIN)/chart
+	@$(if $(VERSION),sed -i.before 's|^  repository: queuebinding$$|  repository: $(REPOSITORY)|' $(BIN)/chart/queuebinding/values.yaml)
+	@rm -f $(BIN)/chart/queuebinding/values.yaml.before
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) \
-	  $(TOOLS)/helm package $(CHART) --destination $(DIST) $(if $(VERSION),--version='$(VERSION)' --app-version='$(VERSION)')
+	  $(TOOLS)/helm package $(BIN)/chart/queuebinding --destination $(DIST) $(if $(VERSION),--version='$(VERSION)' --app-version='$(VERSION)')
 
 # What the targets above need. Tools are rebuilt when the module that pins them
 # changes; our own programs always, which costs nothing where nothing changed.

@@ -159,7 +159,7 @@ func TestThePackageIsReproducible(t *testing.T) {
 		if err := os.Chtimes(filepath.Join(root, "charts", "queuebinding", "Chart.yaml"), later, later); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("make", "--no-print-directory", "chart", "DIST="+dir, "VERSION=1.2.3")
+		cmd := exec.Command("make", "--no-print-directory", "chart", "DIST="+dir, "VERSION=1.2.3", "REPOSITORY=registry.test/queuebinding")
 		cmd.Dir = root
 		if output, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %s", err, output)
@@ -181,7 +181,7 @@ func TestThePackageIsReproducible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "image: queuebinding:1.2.3\n"; strings.Count(manifests, want) != 2 {
+	if want := "image: registry.test/queuebinding:1.2.3\n"; strings.Count(manifests, want) != 2 {
 		t.Errorf("the Deployments of the package do not have %q", want)
 	}
 }
