@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/queuebinding/queuebinding/test/rig"
+	"github.com/queuebinding/queuebinding/test/walk"
 )
 
 const (
@@ -198,6 +200,12 @@ var _ = Describe("A release", Ordered, func() {
 		Eventually(reason(other, "long")).Should(Equal("NotAllowed"))
 		By("leaving the CRD there, which it was told to give up and to keep")
 		kubectl("get", "crd", crd)
+	})
+
+	It("lets a tenant walk from the first message to the end, and do nothing else", func(ctx SpecContext) {
+		g := NewGomega(Fail)
+		g.SetDefaultEventuallyTimeout(4 * time.Minute)
+		walk.AsTenant(ctx, g, walk.Installation{Environment: cluster.Environment, Namespace: system, Prefix: "queuebinding-"}, "tenant", GinkgoT().TempDir())
 	})
 
 	It("is rolled back while Jobs run", func(ctx SpecContext) {
