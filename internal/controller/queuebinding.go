@@ -257,6 +257,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	if err != nil {
 		return 0, client.IgnoreNotFound(fmt.Errorf("write the status: %w", err))
 	}
+	for _, event := range turns(before.Status.Conditions, status.Conditions) {
+		r.Recorder.Record(key, binding.UID, event)
+	}
 	return 0, nil
 }
 
