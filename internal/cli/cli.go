@@ -115,7 +115,7 @@ For completion in a shell, put kubectl_complete-queuebinding beside the plugin.`
 	p.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newListCommand(p), newDescribeCommand(p), newFailuresCommand(p), newMessageCommand(p), newRequeueCommand(p),
-		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newLogsCommand(p), newConvertCommand(p),
+		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newLogsCommand(p), newDebugCommand(p), newConvertCommand(p),
 		newVersionCommand(p),
 	)
 	if err := root.RegisterFlagCompletionFunc("namespace", completion{p}.namespaces); err != nil {
