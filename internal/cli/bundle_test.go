@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,9 +71,7 @@ func secretive(t *testing.T) *scriptedAPI {
 	b.Status.RecentFailures = []v1alpha1.Failure{{JobName: "pings-0", Message: canary + "failure", Container: &v1alpha1.ContainerEnd{ExitCode: new(int32(42)), Message: canary + "termination"}}}
 
 	j := a.addJob("pings-0", time.Minute)
-	for key, value := range annotated() {
-		j.Annotations[key] = value
-	}
+	maps.Copy(j.Annotations, annotated())
 	j.Spec.Template = b.Spec.JobTemplate.Spec.Template
 	j.Status.Conditions[0].Message = canary + "condition"
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{

@@ -35,7 +35,7 @@ var _ = Describe("The plugin", func() {
 		Expect(os.ReadFile(file)).To(HaveLen(len(`{"target": "this.is.invalid"}`)))
 
 		bundle := filepath.Join(GinkgoT().TempDir(), "bundle.tar.gz")
-		Expect(w.plugin(ctx, "debug", "bundle", "pings", "--file", bundle)).To(HaveField("code", 0))
+		Expect(w.plugin(ctx, "debug", "bundle", "pings", "--file", bundle).code).To(BeZero())
 		unpacked := GinkgoT().TempDir()
 		Expect(run(ctx, "", "tar", "-xzf", bundle, "-C", unpacked)).To(BeZero())
 		Expect(run(ctx, "", "grep", "-r", "this.is.invalid", unpacked)).To(Equal(result{code: 1}), "the message is in the bundle")
