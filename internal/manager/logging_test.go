@@ -66,6 +66,9 @@ func statementOf(call *ast.CallExpr) (said, bool) {
 	if !ok {
 		return said{}, false
 	}
+	if of, ok := selector.X.(*ast.Ident); ok && of.Name == "http" { // http.Error answers a request
+		return said{}, false
+	}
 	args, sentence := call.Args, ""
 	switch selector.Sel.Name {
 	case "Info":
