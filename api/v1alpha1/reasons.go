@@ -140,6 +140,12 @@ const (
 	EventRequeueRefused = "RequeueRefused"
 	// EventRequeueDelayed: a requeue could not be finished and is tried again.
 	EventRequeueDelayed = "RequeueDelayed"
+	// EventStopped: Ready became False, so that no more messages become Jobs. The event's action is Ready's reason.
+	EventStopped = "Stopped"
+	// EventResumed: messages become Jobs again.
+	EventResumed = "Resumed"
+	// EventPodsNotStarting: PodsStarting became False.
+	EventPodsNotStarting = "PodsNotStarting"
 	// EventGroupOverlap: Jobs of one message group may run side by side.
 	EventGroupOverlap = "GroupOverlap"
 )

@@ -32,7 +32,7 @@ func run(args []string) error {
 	root.DisableAutoGenTag = true
 	var page bytes.Buffer
 	page.WriteString("<!-- Generated from the commands by `make generate`: do not edit. -->\n\n")
-	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
+	for _, command := range withSubcommands(root) {
 		if !command.IsAvailableCommand() && command != root {
 			continue
 		}
@@ -51,6 +51,15 @@ func run(args []string) error {
 		page.WriteString(strings.TrimRight(text, "\n") + "\n\n")
 	}
 	return os.WriteFile(args[0], append(bytes.TrimRight(page.Bytes(), "\n"), '\n'), 0o644)
+}
+
+// withSubcommands returns a command and all below it, each before its own.
+func withSubcommands(command *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{command}
+	for _, each := range command.Commands() {
+		all = append(all, withSubcommands(each)...)
+	}
+	return all
 }
 
 // link leads from the name of a command's file to the command's heading on the page.

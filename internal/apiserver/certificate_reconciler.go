@@ -67,7 +67,7 @@ func (r *certificateReconciler) Reconcile(ctx context.Context, _ reconcile.Reque
 		if err := r.client.Delete(ctx, service, client.Preconditions{UID: &service.UID}); err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("delete the APIService with its namespace: %w", err))
 		}
-		ctrl.LoggerFrom(ctx).Info("Deleted the APIService, as the namespace is being deleted", "namespace", r.namespace)
+		ctrl.LoggerFrom(ctx).Info("Deleted the APIService, as the namespace of this process is being deleted")
 		return reconcile.Result{}, nil
 	}
 	host := fmt.Sprintf("%s.%s.svc", service.Spec.Service.Name, service.Spec.Service.Namespace)

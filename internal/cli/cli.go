@@ -5,11 +5,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -48,8 +50,8 @@ type Env struct {
 	Queues queue.Opener
 	// OutTerminal and ErrTerminal tell that output and messages go to a person.
 	OutTerminal, ErrTerminal bool
-	// Colour tells that a person wants colours.
-	Colour bool
+	// Colour tells that a person wants colours, Blocks that they see Unicode's block elements too.
+	Colour, Blocks bool
 }
 
 // NewEnv is the process's own.
@@ -62,7 +64,14 @@ func NewEnv(queues queue.Opener) *Env {
 		ErrTerminal: isTerminal(os.Stderr),
 	}
 	env.Colour = env.OutTerminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	env.Blocks = env.Colour && isUTF8(os.Getenv)
 	return env
+}
+
+// isUTF8 reports whether the locale's characters are UTF-8: the first variable that is set decides, as in POSIX.
+func isUTF8(getenv func(string) string) bool {
+	charset := strings.ToLower(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
+	return strings.Contains(charset, "utf-8") || strings.Contains(charset, "utf8")
 }
 
 func isTerminal(w io.Writer) bool {
@@ -106,7 +115,7 @@ For completion in a shell, put kubectl_complete-queuebinding beside the plugin.`
 	p.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newListCommand(p), newDescribeCommand(p), newFailuresCommand(p), newMessageCommand(p), newRequeueCommand(p),
-		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newConvertCommand(p),
+		newSendCommand(p), newPeekCommand(p), newWatchCommand(p), newLogsCommand(p), newDebugCommand(p), newConvertCommand(p),
 		newVersionCommand(p),
 	)
 	if err := root.RegisterFlagCompletionFunc("namespace", completion{p}.namespaces); err != nil {

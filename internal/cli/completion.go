@@ -32,6 +32,14 @@ func (c completion) bindingAndJobs(cmd *cobra.Command, args []string, prefix str
 	return c.names(cmd, batchv1.SchemeGroupVersion.WithKind("Job"), prefix, client.MatchingLabels{v1alpha1.LabelBinding: args[0]})
 }
 
+// jobOfBinding offers names of the Jobs of the binding that is the first argument.
+func (c completion) jobOfBinding(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return c.job(cmd, nil, prefix)
+	}
+	return c.bindingAndJobs(cmd, args, prefix)
+}
+
 // job offers names of Jobs that belong to bindings.
 func (c completion) job(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

@@ -76,19 +76,21 @@ func table(w io.Writer, header []string, rows [][]string) error {
 
 // oneLine fits text into a cell: in one line, without control characters that could play tricks on a terminal.
 func oneLine(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\r', r == '\t':
-			return ' '
-		case r < 0x20, r >= 0x7f && r < 0xa0, r == utf8.RuneError:
-			return '.'
-		}
-		return r
-	}, text)
+	text = harmless(strings.NewReplacer("\n", " ", "\r", " ", "\t", " ").Replace(text))
 	if utf8.RuneCountInString(text) <= most {
 		return text
 	}
 	return string([]rune(text)[:most-1]) + "…"
+}
+
+// harmless replaces control characters, but for tabs: a terminal would do as they say.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+			return '.'
+		}
+		return r
+	}, text)
 }
 
 // printable escapes what could play tricks on a terminal, as kubectl does.

@@ -1,9 +1,12 @@
 package controller_test
 
 import (
+	"context"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -11,6 +14,20 @@ import (
 	"github.com/queuebinding/queuebinding/internal/queue"
 	"github.com/queuebinding/queuebinding/test/health"
 )
+
+// events are those of the binding, each with its reason and note.
+func (w *workspace) events(ctx context.Context) []string {
+	GinkgoHelper()
+	list := &eventsv1.EventList{}
+	Expect(k8s.List(ctx, list, client.InNamespace(w.namespace))).To(Succeed())
+	var told []string
+	for _, event := range list.Items {
+		if event.Regarding.UID == w.binding.UID {
+			told = append(told, event.Reason+": "+event.Note)
+		}
+	}
+	return told
+}
 
 var _ = Describe("The conditions", func() {
 	is := func(ready, reachable string) gomegatypes.GomegaMatcher {
@@ -37,10 +54,12 @@ var _ = Describe("The conditions", func() {
 		w := newWorkspace(ctx)
 		w.queue.fail(queue.Errorf(queue.AccessDenied, "not authorized to perform: sqs:receivemessage"))
 		Eventually(w.status).WithArguments(ctx).Should(is("False AccessDenied: not authorized", "False AccessDenied: not authorized"))
+		Eventually(w.events).WithArguments(ctx).Should(ConsistOf("Stopped: No more messages become Jobs: AccessDenied: not authorized to perform: sqs:receivemessage"))
 		w.queue.fail(nil)
 		w.send("a")
 		w.started(ctx, 1)
 		Eventually(w.status).WithArguments(ctx).Should(is("True Running", "True Reachable"))
+		Eventually(w.events).WithArguments(ctx).Should(ContainElement("Resumed: Messages become Jobs again, which they did not: AccessDenied"))
 	})
 
 	It("tell of a Secret that is not there", func(ctx SpecContext) {

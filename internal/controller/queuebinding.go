@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -101,8 +102,20 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
 		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.Metrics, r.ends())).
 		WatchesRawSource(source.Func(r.Enqueuer.start)).
+		WithLogConstructor(logOf(mgr.GetLogger())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).
 		Complete(r)
+}
+
+// logOf makes the logs of reconciles. They name the binding as all other logs do, by one key.
+func logOf(log logr.Logger) func(*reconcile.Request) logr.Logger {
+	log = log.WithName("controller")
+	return func(request *reconcile.Request) logr.Logger {
+		if request == nil {
+			return log
+		}
+		return log.WithValues("binding", request.String())
+	}
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -247,6 +260,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 	}
 	if err != nil {
 		return 0, client.IgnoreNotFound(fmt.Errorf("write the status: %w", err))
+	}
+	for _, event := range turns(before.Status.Conditions, status.Conditions) {
+		r.Recorder.Record(key, binding.UID, event)
 	}
 	return 0, nil
 }

@@ -59,6 +59,22 @@ func MessageRejected(messageID, reason, cause string) Event {
 	return warning(v1alpha1.EventMessageRejected, "Receive", "%s: message %s: %s", reason, messageID, Truncate(cause))
 }
 
+// Stopped tells that Ready became False, for this reason. The reason is the action, so that one cause is not counted as another.
+func Stopped(reason, cause string) Event {
+	return warning(v1alpha1.EventStopped, reason, "No more messages become Jobs: %s: %s", reason, Truncate(cause))
+}
+
+// Resumed tells that messages become Jobs again, after they did not for this reason.
+func Resumed(reason string) Event {
+	return normal(v1alpha1.EventResumed, "Receive", "Messages become Jobs again, which they did not: %s", reason)
+}
+
+// PodsNotStarting tells that PodsStarting became False, for this reason. The words of kubelets, which may quote a command and thus a
+// message, are left to the condition.
+func PodsNotStarting(reason string) Event {
+	return warning(v1alpha1.EventPodsNotStarting, "Start", "Pods of the Jobs do not start: %s: the condition %s has the words", reason, v1alpha1.ConditionPodsStarting)
+}
+
 // RequeueAsked names who asked for which Jobs to be requeued; all stands for all that have failed, names for those of now.
 func RequeueAsked(caller string, all bool, names []string) Event {
 	if caller == "" {

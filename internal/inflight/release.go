@@ -195,7 +195,7 @@ func (r *releaser) request(batch []release, k kind, attempt int) (again []releas
 		case queue.ReasonOf(err) == queue.ReceiptHandleInvalid:
 			r.log.V(1).Info("Could not release a message that was received again", "delete", after == never, "cause", err.Error())
 		default:
-			r.log.V(1).Info("Could not release a message", "delete", after == never, "attempt", attempt, "cause", err.Error())
+			r.log.V(1).Info("Could not release a message", "delete", after == never, "tries", attempt, "cause", err.Error())
 			again = append(again, batch[i])
 		}
 	}

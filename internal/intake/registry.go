@@ -116,7 +116,7 @@ func (r *Registry) Ensure(ctx context.Context, settings *Settings) (Report, queu
 	}
 
 	stopping, stop := context.WithCancel(context.Background())
-	loop := newLoop(stopping, r.deps, r.log.WithValues("QueueBinding", key), settings, opened, func() { r.changed(key) })
+	loop := newLoop(stopping, r.deps, r.log.WithValues("binding", key.String()), settings, opened, func() { r.changed(key) })
 	if left, ok := r.ended[key]; ok && left.uid == wanted.uid {
 		loop.inherit(left)
 	}

@@ -54,7 +54,7 @@ type Source struct {
 func New(client client.Client, reader client.Reader, namespace string, clock clock.Clock, log logr.Logger) *Source {
 	return &Source{
 		client: client, reader: reader, namespace: namespace, clock: clock, known: make(chan struct{}),
-		log: log.WithValues("Secret", namespace+"/"+SecretName),
+		log: log.WithValues("namespace", namespace, "secret", SecretName),
 	}
 }
 

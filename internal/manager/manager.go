@@ -25,7 +25,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // so that KUBECONFIG may name any of kubectl's ways to log in
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -88,12 +87,6 @@ func (f *Flags) PrintVersion(out io.Writer) bool {
 		fmt.Fprintln(out, f.Program, version.Get())
 	}
 	return f.version
-}
-
-// SetLogger has the flags decide what is logged, by our code and by libraries.
-func (f *Flags) SetLogger() {
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&f.logging)))
-	klog.SetLogger(ctrl.Log.WithName("kubernetes")) // the libraries' own words, in the same form
 }
 
 // New makes a manager whose cache holds the Jobs of bindings, trimmed, of the namespaces to work in. watches are what the process

@@ -27,6 +27,35 @@ const (
 // validReason matches what a condition's reason may be.
 var validReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?$`)
 
+// untold stands for words that may quote a command or a path, into which Kubernetes has put what a message says.
+const untold = "the kubelet's words are left out, as they may quote a message: see the Pod"
+
+// plainConfigError matches what a CreateContainerConfigError says of an object that is missing.
+var plainConfigError = regexp.MustCompile(`^(secret|configmap) "[^"]*" not found$|^couldn't find key \S+ in (Secret|ConfigMap) \S+$`)
+
+// waitingWords returns what may be told of why a container waits.
+func waitingWords(waiting *corev1.ContainerStateWaiting) string {
+	switch waiting.Reason {
+	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName":
+		return waiting.Message
+	case "CreateContainerConfigError":
+		if plainConfigError.MatchString(waiting.Message) {
+			return waiting.Message
+		}
+	}
+	return untold
+}
+
+// endWords returns what may be told of a container's end. In place of the termination message of one that was never started there are
+// the kubelet's words.
+func endWords(ended *corev1.ContainerStateTerminated) string {
+	switch ended.Reason {
+	case "StartError", "ContainerCannotRun":
+		return untold
+	}
+	return ended.Message
+}
+
 // End is how the container ended that failed last of a Job's Pods, or how a Pod ended whose containers do not tell.
 type End struct {
 	Pod, Node string
@@ -74,7 +103,7 @@ func LastEnd(all []corev1.Pod) *End {
 				at = ended.FinishedAt.Time
 				last = &End{
 					Pod: pod.Name, Node: pod.Spec.NodeName, Container: container.Name, ExitCode: &ended.ExitCode,
-					Reason: ended.Reason, Message: ended.Message,
+					Reason: ended.Reason, Message: endWords(ended),
 				}
 			}
 		}
@@ -166,9 +195,9 @@ func waitsFor(pod *corev1.Pod) (reason, message string) {
 		switch waiting.Reason {
 		case "", "ContainerCreating", "PodInitializing": // the kubelet is at it
 		case "ImagePullBackOff": // the kubelet says the one and the other in turns
-			return "ErrImagePull", waiting.Message
+			return "ErrImagePull", waitingWords(waiting)
 		default:
-			return waiting.Reason, waiting.Message
+			return waiting.Reason, waitingWords(waiting)
 		}
 	}
 	return "", ""

@@ -72,9 +72,40 @@ func TestCausesAreOrderedAndTheSameEachTime(t *testing.T) {
 	want := []Cause{
 		{Reason: "ErrImagePull", Pods: 2, Pod: "a", Message: "of a"},
 		{Reason: "Unschedulable", Pods: 1, Pod: "d", Message: "0/3 nodes are available"},
-		{Reason: "Waiting", Pods: 1, Pod: "f", Message: "of f"},
+		{Reason: "Waiting", Pods: 1, Pod: "f", Message: untold},
 	}
 	if got := causes(all); !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// P5: the kubelet's words may quote a command or a path, and these a message.
+func TestWordsThatMayQuoteAMessageAreLeftOut(t *testing.T) {
+	const quoted = `exec: "canary": executable file not found in $PATH`
+	for reason, words := range map[string]map[string]bool{
+		"ErrImagePull":               {`Back-off pulling image "nope"`: true},
+		"RunContainerError":          {quoted: false},
+		"CreateContainerError":       {quoted: false},
+		"CreateContainerConfigError": {`secret "keys" not found`: true, `couldn't find key a in ConfigMap batch/b`: true, `failed to prepare subPath for volumeMount "canary"`: false},
+		"PostStartHookError":         {quoted: false},
+	} {
+		for message, told := range words {
+			waiting := pod("a", func(p *corev1.Pod) {
+				p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "work", State: corev1.ContainerState{
+					Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message},
+				}}}
+			})
+			if got := causes([]corev1.Pod{waiting}); len(got) != 1 || got[0].Reason != reason || (got[0].Message == message) != told {
+				t.Errorf("of %s with %q there is %+v", reason, message, got)
+			}
+		}
+	}
+	for reason, told := range map[string]bool{"Error": true, "OOMKilled": true, "StartError": false, "ContainerCannotRun": false} {
+		failed := pod("a", func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "work", State: corev1.ContainerState{Terminated: ended(128, reason, quoted, time.Now())}}}
+		})
+		if got := LastEnd([]corev1.Pod{failed}); (got.Message == quoted) != told {
+			t.Errorf("of %s there is %+v", reason, got)
+		}
 	}
 }

@@ -34,6 +34,14 @@ var _ = Describe("The plugin", func() {
 		Expect(w.plugin(ctx, "message", jobs[0], "--file", file)).To(BeZero())
 		Expect(os.ReadFile(file)).To(HaveLen(len(`{"target": "this.is.invalid"}`)))
 
+		bundle := filepath.Join(GinkgoT().TempDir(), "bundle.tar.gz")
+		Expect(w.plugin(ctx, "debug", "bundle", "pings", "--file", bundle).code).To(BeZero())
+		unpacked := GinkgoT().TempDir()
+		Expect(run(ctx, "", "tar", "-xzf", bundle, "-C", unpacked)).To(BeZero())
+		Expect(run(ctx, "", "grep", "-r", "this.is.invalid", unpacked)).To(Equal(result{code: 1}), "the message is in the bundle")
+		Expect(os.ReadFile(filepath.Join(unpacked, "jobs.yaml"))).To(And(ContainSubstring(jobs[0]), ContainSubstring(jobs[1]), ContainSubstring("BackoffLimitExceeded")))
+		Expect(os.ReadFile(filepath.Join(unpacked, "events.yaml"))).To(ContainSubstring("regarding:"))
+
 		Expect(w.plugin(ctx, "requeue", "pings", jobs[0], "--dry-run")).To(Equal(result{out: "job.batch/" + jobs[0] + " would be requeued\n"}))
 		Expect(w.asked(ctx)).To(BeEmpty())
 		partly := w.plugin(ctx, "requeue", "pings", jobs[0], "no-such-job", "--wait")
