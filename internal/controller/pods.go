@@ -3,10 +3,12 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,8 +38,13 @@ type podsReader struct {
 	reader client.Reader
 	now    func() time.Time
 
+	// reads lets one reconcile at a time have Pods in memory, which may hold messages.
+	reads *semaphore.Weighted
+
 	mu    sync.Mutex
 	looks map[types.NamespacedName]podsLook
+	// unread are Jobs that the status tells of without that their Pods could be read, by binding: ten at most of each.
+	unread map[types.NamespacedName][]string
 }
 
 // podsLook is how a binding's Pods were, and when to look again.
@@ -47,38 +54,52 @@ type podsLook struct {
 }
 
 func newPodsReader(reader client.Reader, now func() time.Time) *podsReader {
-	return &podsReader{reader: reader, now: now, looks: map[types.NamespacedName]podsLook{}}
+	return &podsReader{
+		reader: reader, now: now, reads: semaphore.NewWeighted(1), looks: map[types.NamespacedName]podsLook{}, unread: map[types.NamespacedName][]string{},
+	}
 }
 
 func (p *podsReader) forget(binding types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.looks, binding)
+	delete(p.unread, binding)
 }
 
-// toldEnds are the ends of containers that the status tells of, by the Jobs' names, nil for those of which no Pod told.
-func toldEnds(binding *v1alpha1.QueueBinding) map[string]*v1alpha1.ContainerEnd {
+// told are the ends of containers that the status tells of, by the Jobs' names, nil for those of which no Pod told.
+func (p *podsReader) told(binding *v1alpha1.QueueBinding) map[string]*v1alpha1.ContainerEnd {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unread := p.unread[client.ObjectKeyFromObject(binding)]
 	ends := map[string]*v1alpha1.ContainerEnd{}
 	for i := range binding.Status.RecentFailures {
-		told := &binding.Status.RecentFailures[i]
-		ends[told.JobName] = told.Container
+		if told := &binding.Status.RecentFailures[i]; !slices.Contains(unread, told.JobName) {
+			ends[told.JobName] = told.Container
+		}
 	}
 	return ends
 }
 
-// readEnds adds how the containers of failed Jobs ended that are not told of yet. What cannot be read stays left out.
-func (p *podsReader) readEnds(ctx context.Context, binding *v1alpha1.QueueBinding, failed []record, ends map[string]*v1alpha1.ContainerEnd) {
+// readEnds adds how the containers of failed Jobs ended that are not told of yet. What cannot be read is read again: it returns when, 0
+// for not.
+func (p *podsReader) readEnds(ctx context.Context, binding *v1alpha1.QueueBinding, failed []record, ends map[string]*v1alpha1.ContainerEnd) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, podsTimeout)
 	defer cancel()
+	var unread []string
 	for i := range failed {
 		name := failed[i].Name
 		if _, told := ends[name]; told {
 			continue
 		}
-		end, err := pods.EndOf(ctx, p.reader, binding.Namespace, name)
+		if len(unread) > 0 { // nor can others
+			unread = append(unread, name)
+			continue
+		}
+		end, err := p.readEnd(ctx, binding.Namespace, name)
 		if err != nil {
-			log.FromContext(ctx).V(1).Info("Could not read how a Job's Pods ended", "job", name, "cause", err.Error())
-			return // nor the others
+			log.FromContext(ctx).V(1).Info("Could not read how a Job's Pods ended", "job", name, "cause", creator.WithoutValues(err).Error())
+			unread = append(unread, name)
+			continue
 		}
 		if end != nil {
 			ends[name] = &v1alpha1.ContainerEnd{
@@ -87,18 +108,35 @@ func (p *podsReader) readEnds(ctx context.Context, binding *v1alpha1.QueueBindin
 			}
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(unread) == 0 {
+		delete(p.unread, client.ObjectKeyFromObject(binding))
+		return 0
+	}
+	p.unread[client.ObjectKeyFromObject(binding)] = unread
+	return podsInterval
+}
+
+func (p *podsReader) readEnd(ctx context.Context, namespace, job string) (*pods.End, error) {
+	if err := p.reads.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer p.reads.Release(1)
+	return pods.EndOf(ctx, p.reader, namespace, job)
 }
 
 // starting tells whether the Pods of a binding's Jobs start, and when to ask again, 0 for when its Jobs change. oldest returns the Job
 // that has been without a ready Pod for longest; it goes through all Jobs.
 func (p *podsReader) starting(ctx context.Context, binding *v1alpha1.QueueBinding, pending int, oldest func() (record, bool)) (metav1.Condition, time.Duration) {
 	key := client.ObjectKeyFromObject(binding)
-	if pending == 0 {
-		p.forget(key)
-		return podsStart(), 0
-	}
 	now := p.now()
 	p.mu.Lock()
+	if pending == 0 {
+		delete(p.looks, key)
+		p.mu.Unlock()
+		return podsStart(), 0
+	}
 	look, looked := p.looks[key]
 	p.mu.Unlock()
 	if !looked || !now.Before(look.next) {
@@ -132,6 +170,10 @@ func (p *podsReader) look(ctx context.Context, binding *v1alpha1.QueueBinding, n
 }
 
 func (p *podsReader) whyWaiting(ctx context.Context, binding *v1alpha1.QueueBinding, oldest *record) (metav1.Condition, error) {
+	if err := p.reads.Acquire(ctx, 1); err != nil {
+		return metav1.Condition{}, err
+	}
+	defer p.reads.Release(1)
 	waiting, err := pods.WhyWaiting(ctx, p.reader, binding.Namespace, map[string]string{v1alpha1.LabelBinding: binding.Name})
 	if err != nil {
 		return metav1.Condition{}, err

@@ -165,9 +165,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	after = sooner(after, lookAgain)
 	// Pods are read for a status that is written only, or a storm of failures would be one of reads.
 	wait := r.writesIn(request.NamespacedName)
-	ends := toldEnds(binding)
+	ends := r.pods.told(binding)
 	if wait == 0 {
-		r.pods.readEnds(ctx, binding, found.recent, ends)
+		after = sooner(after, r.pods.readEnds(ctx, binding, found.recent, ends))
 	}
 	status := statusOf(binding, observed{
 		history: found, report: report, template: template, lastRequeue: lastRequeue, starting: starting, ends: ends,

@@ -21,7 +21,9 @@ const (
 	// mostOfJob is how many Pods of one Job are looked at.
 	mostOfJob = 50
 	// mostWaiting is how many Pods that have not started are looked at.
-	mostWaiting = 500
+	mostWaiting = 200
+	// page is how many Pods are in memory at a time: each may hold a message, of up to a mebibyte with its variables.
+	page = 10
 )
 
 // validReason matches what a condition's reason may be.
@@ -71,12 +73,31 @@ type End struct {
 // EndOf reads how a failed Job's Pods ended. It returns nil where none tells: the Job controller deletes the Pods of a Job that was
 // ended for its deadline.
 func EndOf(ctx context.Context, reader client.Reader, namespace, job string) (*End, error) {
-	list := &corev1.PodList{}
-	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}, client.Limit(mostOfJob))
+	var last lastEnd
+	_, err := each(ctx, reader, mostOfJob, last.add, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job})
 	if err != nil {
 		return nil, fmt.Errorf("list the Pods of Job %s: %w", job, err)
 	}
-	return LastEnd(list.Items), nil
+	return last.get(), nil
+}
+
+// each calls look with each Pod, and with no more than most. It reads them page by page, and reports whether there are more.
+func each(ctx context.Context, reader client.Reader, most int, look func(*corev1.Pod), options ...client.ListOption) (more bool, err error) {
+	next := ""
+	for seen := 0; seen < most; {
+		list := &corev1.PodList{}
+		if err := reader.List(ctx, list, append(options, client.Limit(page), client.Continue(next))...); err != nil {
+			return false, err
+		}
+		for i := range list.Items {
+			look(&list.Items[i])
+		}
+		if next = list.Continue; next == "" {
+			return false, nil
+		}
+		seen += len(list.Items)
+	}
+	return true, nil
 }
 
 // Exist reports whether a Job has Pods.
@@ -91,33 +112,38 @@ func Exist(ctx context.Context, reader client.Reader, namespace, job string) (bo
 
 // LastEnd returns how the container ended that failed last, or nil where none did.
 func LastEnd(all []corev1.Pod) *End {
-	var last *End
-	var at time.Time
+	var last lastEnd
 	for i := range all {
-		pod := &all[i]
-		for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-			for _, ended := range []*corev1.ContainerStateTerminated{container.LastTerminationState.Terminated, container.State.Terminated} {
-				if ended == nil || ended.ExitCode == 0 || ended.FinishedAt.Time.Before(at) {
-					continue
-				}
-				at = ended.FinishedAt.Time
-				last = &End{
-					Pod: pod.Name, Node: pod.Spec.NodeName, Container: container.Name, ExitCode: &ended.ExitCode,
-					Reason: ended.Reason, Message: endWords(ended),
-				}
+		last.add(&all[i])
+	}
+	return last.get()
+}
+
+// lastEnd finds how the container ended that failed last.
+type lastEnd struct {
+	container, pod *End
+	at             time.Time
+}
+
+func (l *lastEnd) add(pod *corev1.Pod) {
+	for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		for _, ended := range []*corev1.ContainerStateTerminated{container.LastTerminationState.Terminated, container.State.Terminated} {
+			if ended == nil || ended.ExitCode == 0 || ended.FinishedAt.Time.Before(l.at) {
+				continue
+			}
+			l.at = ended.FinishedAt.Time
+			l.container = &End{
+				Pod: pod.Name, Node: pod.Spec.NodeName, Container: container.Name, ExitCode: new(ended.ExitCode),
+				Reason: ended.Reason, Message: endWords(ended),
 			}
 		}
 	}
-	if last != nil {
-		return last
+	if l.pod == nil && pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		l.pod = &End{Pod: pod.Name, Node: pod.Spec.NodeName, Reason: pod.Status.Reason, Message: pod.Status.Message}
 	}
-	for i := range all {
-		if pod := &all[i]; pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
-			return &End{Pod: pod.Name, Node: pod.Spec.NodeName, Reason: pod.Status.Reason, Message: pod.Status.Message}
-		}
-	}
-	return nil
 }
+
+func (l *lastEnd) get() *End { return cmp.Or(l.container, l.pod) }
 
 // Cause is why some Pods do not start.
 type Cause struct {
@@ -139,39 +165,41 @@ type Waiting struct {
 
 // WhyWaiting reads why Pods with these labels do not start.
 func WhyWaiting(ctx context.Context, reader client.Reader, namespace string, labels map[string]string) (Waiting, error) {
-	list := &corev1.PodList{}
-	err := reader.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels(labels), client.Limit(mostWaiting),
+	found := causes{}
+	more, err := each(ctx, reader, mostWaiting, found.add, client.InNamespace(namespace), client.MatchingLabels(labels),
 		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("status.phase", string(corev1.PodPending))})
 	if err != nil {
 		return Waiting{}, fmt.Errorf("list the Pods that wait: %w", err)
 	}
-	return Waiting{Causes: causes(list.Items), More: list.Continue != ""}, nil
+	return Waiting{Causes: found.ordered(), More: more}, nil
 }
 
-func causes(all []corev1.Pod) []Cause {
-	byReason := map[string]*Cause{}
-	for i := range all {
-		pod := &all[i]
-		reason, message := waitsFor(pod)
-		if reason == "" {
-			continue
-		}
-		if !validReason.MatchString(reason) { // anybody may have written a Pod's status
-			reason = "Waiting"
-		}
-		cause := byReason[reason]
-		if cause == nil {
-			cause = &Cause{Reason: reason}
-			byReason[reason] = cause
-		}
-		cause.Pods++
-		// Always the same one, so that a status that tells it does not change with the order of a list.
-		if cause.Pod == "" || pod.Name < cause.Pod {
-			cause.Pod, cause.Message = pod.Name, message
-		}
+// causes are those found so far, by their reasons.
+type causes map[string]*Cause
+
+func (c causes) add(pod *corev1.Pod) {
+	reason, message := waitsFor(pod)
+	if reason == "" {
+		return
 	}
-	found := make([]Cause, 0, len(byReason))
-	for _, cause := range byReason {
+	if !validReason.MatchString(reason) { // anybody may have written a Pod's status
+		reason = "Waiting"
+	}
+	cause := c[reason]
+	if cause == nil {
+		cause = &Cause{Reason: reason}
+		c[reason] = cause
+	}
+	cause.Pods++
+	// Always the same one, so that a status that tells it does not change with the order of a list.
+	if cause.Pod == "" || pod.Name < cause.Pod {
+		cause.Pod, cause.Message = pod.Name, message
+	}
+}
+
+func (c causes) ordered() []Cause {
+	found := make([]Cause, 0, len(c))
+	for _, cause := range c {
 		found = append(found, *cause)
 	}
 	slices.SortFunc(found, func(a, b Cause) int {

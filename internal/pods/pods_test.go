@@ -1,13 +1,17 @@
 package pods
 
 import (
+	"context"
+	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func ended(code int32, reason, message string, at time.Time) *corev1.ContainerStateTerminated {
@@ -74,7 +78,7 @@ func TestCausesAreOrderedAndTheSameEachTime(t *testing.T) {
 		{Reason: "Unschedulable", Pods: 1, Pod: "d", Message: "0/3 nodes are available"},
 		{Reason: "Waiting", Pods: 1, Pod: "f", Message: untold},
 	}
-	if got := causes(all); !slices.Equal(got, want) {
+	if got := causesOf(all...); !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -95,7 +99,7 @@ func TestWordsThatMayQuoteAMessageAreLeftOut(t *testing.T) {
 					Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message},
 				}}}
 			})
-			if got := causes([]corev1.Pod{waiting}); len(got) != 1 || got[0].Reason != reason || (got[0].Message == message) != told {
+			if got := causesOf(waiting); len(got) != 1 || got[0].Reason != reason || (got[0].Message == message) != told {
 				t.Errorf("of %s with %q there is %+v", reason, message, got)
 			}
 		}
@@ -107,5 +111,55 @@ func TestWordsThatMayQuoteAMessageAreLeftOut(t *testing.T) {
 		if got := LastEnd([]corev1.Pod{failed}); (got.Message == quoted) != told {
 			t.Errorf("of %s there is %+v", reason, got)
 		}
+	}
+}
+
+func causesOf(all ...corev1.Pod) []Cause {
+	found := causes{}
+	for i := range all {
+		found.add(&all[i])
+	}
+	return found.ordered()
+}
+
+// pager serves Pods in pages, as the API server does, and keeps the largest page that was asked for.
+type pager struct {
+	client.Reader
+	pods    []corev1.Pod
+	largest int64
+}
+
+func (p *pager) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	asked := (&client.ListOptions{}).ApplyOptions(options)
+	from, _ := strconv.Atoi(asked.Continue)
+	to := min(len(p.pods), from+int(asked.Limit))
+	p.largest = max(p.largest, asked.Limit)
+	found := list.(*corev1.PodList)
+	if found.Items = p.pods[from:to]; to < len(p.pods) {
+		found.Continue = strconv.Itoa(to)
+	}
+	return nil
+}
+
+// P5: Pods hold messages. However many wait, few are in memory at a time.
+func TestPodsAreReadInPages(t *testing.T) {
+	server := &pager{}
+	for i := range mostWaiting + 50 {
+		server.pods = append(server.pods, pod(fmt.Sprintf("pod-%03d", i), func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "work", State: corev1.ContainerState{
+				Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "nope"},
+			}}}
+		}))
+	}
+	waiting, err := WhyWaiting(t.Context(), server, "batch", nil)
+	if err != nil || !waiting.More || len(waiting.Causes) != 1 || waiting.Causes[0].Pods != mostWaiting || server.largest > page {
+		t.Errorf("got %+v, %v, in pages of %d", waiting, err, server.largest)
+	}
+	server.pods = server.pods[:15]
+	if waiting, err = WhyWaiting(t.Context(), server, "batch", nil); err != nil || waiting.More || waiting.Causes[0].Pods != 15 {
+		t.Errorf("got %+v, %v", waiting, err)
+	}
+	if _, err := EndOf(t.Context(), server, "batch", "job"); err != nil || server.largest > page {
+		t.Errorf("%v, in pages of %d", err, server.largest)
 	}
 }
