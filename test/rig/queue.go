@@ -119,6 +119,14 @@ func (q *Queue) Purge(ctx context.Context) error {
 	return nil
 }
 
+// Delete deletes the queue with what it holds.
+func (q *Queue) Delete(ctx context.Context) error {
+	if _, err := q.client.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &q.URL}); err != nil {
+		return fmt.Errorf("deleting queue %s: %w", q.Name, err)
+	}
+	return nil
+}
+
 // QueuedMessage is a message that a queue holds, visible or not.
 type QueuedMessage struct{ ID, Lineage string }
 
