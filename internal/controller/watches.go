@@ -20,6 +20,7 @@ import (
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
 	"github.com/queuebinding/queuebinding/internal/metrics"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 // Watches returns what the operator watches in the namespaces of bindings.
@@ -121,5 +122,7 @@ func observeEnd(ctx context.Context, counted *metrics.Metrics, before, after *ba
 		how = metrics.OutcomeFailed
 	}
 	key := types.NamespacedName{Namespace: after.Namespace, Name: metav1.GetControllerOf(after).Name}
+	given := job.RecordedTrace(after)
+	ctx = tracing.Within(ctx, tracing.Extract(given.Parent, given.State, "")) // for the exemplar
 	counted.Known(key).Finished(ctx, how, end.Took, end.SinceSent)
 }

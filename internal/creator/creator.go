@@ -40,7 +40,7 @@ type Options struct {
 	// Crowded reports whether messages that wait for the API server are to go back: the first, which tries for all, or the others.
 	Crowded func(first bool) bool
 	// Created, where it is set, is called for each Job that was created, with its message.
-	Created func(*queue.Message)
+	Created func(*queue.Message, *batchv1.Job)
 	// Failed, where it is set, is called for each attempt that failed through no fault of the message, with one of the reasons of Ready.
 	Failed func(reason string)
 	// Sample returns objects like those of any message. Where the API server takes them and fails for a message's own again and
@@ -61,7 +61,7 @@ type Creator struct {
 	log      logr.Logger
 	uid      types.UID
 	wanted   func() bool
-	created  func(*queue.Message)
+	created  func(*queue.Message, *batchv1.Job)
 	failed   func(reason string)
 	sample   func() ([]client.Object, error)
 	// creates counts the Jobs that were created.
@@ -221,7 +221,7 @@ func (c *Creator) create(d *delivery) (job.Record, error) {
 			c.creates.Add(1)
 			c.log.V(1).Info("Created a Job", "messageID", d.message.ID, "job", created.Name)
 			if c.created != nil {
-				c.created(d.message)
+				c.created(d.message, created)
 			}
 			return job.Observe(created), c.secrets.handOver(d.secrets, created)
 		}

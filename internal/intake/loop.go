@@ -389,7 +389,7 @@ func (l *Loop) receive(n int, wait time.Duration, at *activity) (full bool, err 
 	l.recovery.ExpectSoon()
 	for i := range messages {
 		messages[i].ReceivedTime, messages[i].ArrivedTime = began, arrived
-		l.metrics.Received(l.requests, since(messages[i].SentTime, arrived))
+		l.metrics.Received(tracing.Within(l.requests, sourceOf(&messages[i])), since(messages[i].SentTime, arrived))
 	}
 	l.inFlight.Received(messages, began, visibility)
 	received := l.handler.traces.received(began, l.deps.Clock.Now(), messages)

@@ -267,3 +267,31 @@ func TestReasonsOfQueuesAreKnownToTheMetrics(t *testing.T) {
 		}
 	}
 }
+
+// What is observed of a message whose producer has a trace leads to that.
+func TestWhatIsObservedOfAMessageBearsItsTrace(t *testing.T) {
+	run(t, nil, func(b *bench) {
+		const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+		b.queue.PutMessages(queue.Message{ID: "message-a", Body: "a", SentTime: time.Now().Add(-time.Minute), Attributes: queue.Attributes{
+			v1alpha1.AttributeTraceparent: {DataType: "String", StringValue: "00-" + id + "-00f067aa0ba902b7-01"},
+		}})
+		time.Sleep(time.Minute)
+		families, err := b.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bear := map[string]bool{}
+		for _, family := range families {
+			for _, bucket := range family.GetMetric()[0].GetHistogram().GetBucket() {
+				for _, label := range bucket.GetExemplar().GetLabel() {
+					bear[family.GetName()] = label.GetName() == "trace_id" && label.GetValue() == id
+				}
+			}
+		}
+		for _, name := range []string{"message_age_seconds", "receive_to_job_seconds", "sent_to_job_seconds"} {
+			if !bear["queuebinding_"+name] {
+				t.Errorf("%s bears no trace; those that do are %v", name, bear)
+			}
+		}
+	})
+}

@@ -7,8 +7,12 @@ import (
 	"sync"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/queue"
+	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 // observe returns what the loop has to tell at a scrape.
@@ -36,9 +40,10 @@ func (l *Loop) returned(reason string) {
 }
 
 // jobCreated takes in that a message's Job was created.
-func (l *Loop) jobCreated(message *queue.Message) {
+func (l *Loop) jobCreated(message *queue.Message, created *batchv1.Job) {
 	now := l.deps.Clock.Now()
-	l.metrics.Created(l.requests, since(message.ArrivedTime, now), since(message.SentTime, now))
+	given := job.RecordedTrace(created)
+	l.metrics.Created(tracing.Within(l.requests, tracing.Extract(given.Parent, given.State, "")), since(message.ArrivedTime, now), since(message.SentTime, now))
 }
 
 // since is how long ago something was, or 0 where that is not known.

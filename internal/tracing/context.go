@@ -99,3 +99,11 @@ func TraceHeader(of trace.SpanContext) string {
 	}
 	return "Root=1-" + id[:8] + "-" + id[8:] + ";Parent=" + of.SpanID().String() + ";Sampled=" + sampled
 }
+
+// Within returns a context in a trace, for exemplars of metrics, and the same one where there is no trace.
+func Within(ctx context.Context, span trace.SpanContext) context.Context {
+	if !span.IsValid() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, span)
+}

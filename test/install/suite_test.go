@@ -5,6 +5,7 @@ package install_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,18 +122,25 @@ var _ = Describe("An installation under tenancy", Ordered, ContinueOnFailure, fu
 		reason := func() string {
 			return kubectl("get", "apiservice", apiService, "-o", `jsonpath={.status.conditions[?(@.type=="Available")].status} {.status.conditions[?(@.type=="Available")].reason}`)
 		}
-		stuck := func() string {
-			return kubectl("get", "namespace", "other", "-o", `jsonpath={.status.conditions[?(@.type=="NamespaceDeletionDiscoveryFailure")].message}`)
+		stuck := func(namespace string) string {
+			return kubectl("get", "--ignore-not-found", "namespace", namespace, "-o", `jsonpath={.status.conditions[?(@.type=="NamespaceDeletionDiscoveryFailure")].message}`)
 		}
 		kubectl("scale", "-n", system, "deployment/queuebinding-apiserver", "--replicas=0")
 		Eventually(reason).Should(Equal("False MissingEndpoints"))
-		kubectl("create", "namespace", "other")
-		kubectl("delete", "namespace", "other", "--wait=false")
-		Eventually(stuck).Should(ContainSubstring("subresources.queuebinding.dev/v1alpha1"))
+		// What the controller of namespaces discovers may be a moment old: the first may still go.
+		var other string
+		tries := 0
+		Eventually(func(g Gomega) {
+			tries++
+			other = fmt.Sprintf("other-%d", tries)
+			kubectl("create", "namespace", other)
+			kubectl("delete", "namespace", other, "--wait=false")
+			g.Eventually(stuck).WithArguments(other).WithTimeout(15 * time.Second).Should(ContainSubstring("subresources.queuebinding.dev/v1alpha1"))
+		}).Should(Succeed())
 
 		// As docs/troubleshooting.md has it.
 		kubectl("delete", "apiservice", apiService)
-		kubectl("wait", "--for=delete", "namespace/other", "--timeout=2m")
+		kubectl("wait", "--for=delete", "namespace/"+other, "--timeout=2m")
 
 		By("Not putting it back, whether the server runs or not; only to apply the manifests does")
 		kubectl("scale", "-n", system, "deployment/queuebinding-apiserver", "--replicas=2")
