@@ -48,6 +48,11 @@ var allOfNamespaced = []edit{
       value: --metrics-bind-address=:8443
     - op: remove
       path: /spec/template/spec/containers/0/args/1
+    - op: test
+      path: /spec/template/spec/containers/0/ports/0/name
+      value: metrics
+    - op: remove
+      path: /spec/template/spec/containers/0/ports/0
 `, ""},
 	uncomment("namespaced/operator/kustomization.yaml", "- ../apiserver"),
 	uncomment("namespaced/operator/kustomization.yaml", "- ../tenancy"),

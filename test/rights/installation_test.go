@@ -173,6 +173,9 @@ func (i *installation) startProgram(ctx context.Context, program string, more ..
 	i.probes[program], i.metrics[program] = freePort(), freePort()
 	args := append([]string{}, i.args[program]...)
 	args = append(args, "--namespace="+i.system(), fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", i.probes[program]))
+	if program == operator {
+		args = append(args, "--debug-bind-address=0") // the manifests' port may be taken
+	}
 	if program == server {
 		args = append(args, fmt.Sprintf("--bind-address=127.0.0.1:%d", i.port))
 	}
