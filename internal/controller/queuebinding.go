@@ -146,18 +146,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		found = historyOf(jobs, ledger.LimitsOf(&binding.Spec, r.MaxStoredBytes), r.Clock.Now())
 		found.keepUncounted(binding.Status.LastRequeue, r.Clock.Now())
 	})
-	// The superseded ones first: without their successors, nothing would tell that they are.
-	moreToDelete, deleteErr := r.deleteJobs(ctx, binding, found.superseded)
-	if deleteErr == nil && !moreToDelete {
-		moreToDelete, deleteErr = r.deleteJobs(ctx, binding, found.spent)
-	}
-	if found.later {
-		after = sooner(after, retainAgain)
-	}
-	if moreToDelete {
-		after = sooner(after, gatherFor)
-	}
-
+	deleteAgain, deleteErr := r.deleteOld(ctx, binding, &found)
+	after = sooner(after, deleteAgain)
 	starting, lookAgain := r.pods.starting(ctx, binding, found.pending, func() (oldest record, exists bool) {
 		jobsOf.View(func(jobs *job.History) { oldest, exists = oldestPending(jobs) })
 		return oldest, exists
@@ -265,6 +255,22 @@ func (r *Reconciler) writeStatus(ctx context.Context, binding *v1alpha1.QueueBin
 		r.Recorder.Record(key, binding.UID, event)
 	}
 	return 0, nil
+}
+
+// deleteOld deletes the Jobs that have had their time, and returns when to look at them again, 0 for not.
+func (r *Reconciler) deleteOld(ctx context.Context, binding *v1alpha1.QueueBinding, found *history) (again time.Duration, err error) {
+	// The superseded ones first: without their successors, nothing would tell that they are.
+	more, err := r.deleteJobs(ctx, binding, found.superseded)
+	if err == nil && !more {
+		more, err = r.deleteJobs(ctx, binding, found.spent)
+	}
+	if found.later {
+		again = retainAgain
+	}
+	if more {
+		again = sooner(again, gatherFor)
+	}
+	return again, err
 }
 
 // deleteJobs deletes Jobs with their Pods, so many at a time, and reports whether there are more. The UID keeps it off another Job of

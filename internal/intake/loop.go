@@ -140,21 +140,7 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 	})
 	l.holding = &holding{memory: deps.Memory, freed: l.wakeUp}
 	l.stats = newStatsPoller(stopped, deps.Clock, q, l.report, l.oldest)
-	options := creator.Options{
-		Client: deps.Client, Reader: deps.Reader, Clock: deps.Clock, Log: log, Limiter: deps.Limiter, Ledger: l.ledger,
-		Binding: l.key, UID: l.uid, Wanted: l.wanted,
-		// What takes little stays, unless a receive has starved: it would free nothing that matters.
-		Crowded: func(first bool) bool {
-			return deps.Memory.isStarved() || !first && deps.Memory.isShort() && l.holding.bytes.Load() > littleHeld
-		},
-		Created: l.jobCreated,
-		Failed:  l.metrics.CreateFailed,
-		Sample:  l.sample,
-		Blocked: func(reason, message string) {
-			l.report.blocked(reason, message)
-			l.wakeUp()
-		},
-	}
+	options := l.creatorOptions()
 	l.creator = creator.New(creates, stopped, options)
 	// Two operators may have been at work before: one that led, and one that had been deposed.
 	l.recovery = creator.NewRecovery(l.creator, options, 2*parallelBatches*queue.MaxBatch, func(receiptHandle string) {
@@ -168,6 +154,25 @@ func newLoop(stopped context.Context, deps *Dependencies, log logr.Logger, setti
 		report: l.report, metrics: l.metrics, recorder: deps.Recorder,
 	}
 	return l
+}
+
+// creatorOptions are what the loop's creator needs.
+func (l *Loop) creatorOptions() creator.Options {
+	return creator.Options{
+		Client: l.deps.Client, Reader: l.deps.Reader, Clock: l.deps.Clock, Log: l.log, Limiter: l.deps.Limiter, Ledger: l.ledger,
+		Binding: l.key, UID: l.uid, Wanted: l.wanted,
+		// What takes little stays, unless a receive has starved: it would free nothing that matters.
+		Crowded: func(first bool) bool {
+			return l.deps.Memory.isStarved() || !first && l.deps.Memory.isShort() && l.holding.bytes.Load() > littleHeld
+		},
+		Created: l.jobCreated,
+		Failed:  l.metrics.CreateFailed,
+		Sample:  l.sample,
+		Blocked: func(reason, message string) {
+			l.report.blocked(reason, message)
+			l.wakeUp()
+		},
+	}
 }
 
 // legacy is what a loop leaves to the next one of the same binding, which uses the queue by other credentials.

@@ -92,18 +92,10 @@ func (f *Flags) PrintVersion(out io.Writer) bool {
 // New makes a manager whose cache holds the Jobs of bindings, trimmed, of the namespaces to work in. watches are what the process
 // watches there; change may change the manager's options.
 func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.GroupResource, change func(*ctrl.Options)) (ctrl.Manager, error) {
-	config, err := ctrl.GetConfig()
+	config, err := f.clientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
+		return nil, err
 	}
-	config.UserAgent = version.UserAgent(f.Program)
-	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
-	config.QPS = -1
-	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
-	config.DisableCompression = true
-	// Webhooks and policies may warn of an object with words that quote it, and what is created holds messages: such a warning must
-	// not be logged.
-	config.WarningHandlerWithContext = rest.NoWarnings{}
 	within, err := newNamespaces(f.namespaces, watches, config)
 	if err != nil {
 		return nil, err
@@ -154,6 +146,23 @@ func (f *Flags) New(ctx context.Context, leaseName string, watches []schema.Grou
 		return nil, fmt.Errorf("look at the namespaces again and again: %w", err)
 	}
 	return mgr, nil
+}
+
+// clientConfig returns how to reach the API server.
+func (f *Flags) clientConfig() (*rest.Config, error) {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	config.UserAgent = version.UserAgent(f.Program)
+	// API Priority and Fairness shares out the API server; a limit of the client's own would only be slower.
+	config.QPS = -1
+	// Since Kubernetes 1.37 a watch that began with a list is compressed event by event, at both ends' expense: see docs/performance.md.
+	config.DisableCompression = true
+	// Webhooks and policies may warn of an object with words that quote it, and what is created holds messages: such a warning must
+	// not be logged.
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	return config, nil
 }
 
 // metricsServer returns how metrics are served. OpenMetrics, to those who ask for it, has exemplars, which the older text has not.
