@@ -12,6 +12,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/api/v1alpha1"
 	"github.com/queuebinding/queuebinding/internal/job"
+	"github.com/queuebinding/queuebinding/internal/metrics"
 	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
@@ -20,8 +21,10 @@ import (
 // same span.
 const recentEnd = 10 * time.Minute
 
-// ends tells the tracer of Jobs that have ended. A nil *ends tells of none.
+// ends has the metrics count Jobs that have ended, and the tracer told of them.
 type ends struct {
+	metrics *metrics.Metrics
+	// tracer is nil where tracing is off.
 	tracer *tracing.Tracer
 	clock  clock.PassiveClock
 	// binding reads the binding of a name from the cache, and returns nil where it is not this operator's.
@@ -29,10 +32,7 @@ type ends struct {
 }
 
 func (r *Reconciler) ends() *ends {
-	if r.Tracer == nil {
-		return nil
-	}
-	return &ends{tracer: r.Tracer, clock: r.Clock, binding: func(ctx context.Context, key types.NamespacedName) *v1alpha1.QueueBinding {
+	return &ends{metrics: r.Metrics, tracer: r.Tracer, clock: r.Clock, binding: func(ctx context.Context, key types.NamespacedName) *v1alpha1.QueueBinding {
 		binding := &v1alpha1.QueueBinding{}
 		if err := r.Client.Get(ctx, key, binding); err != nil || !r.selects(binding) {
 			return nil
@@ -41,30 +41,33 @@ func (r *Reconciler) ends() *ends {
 	}}
 }
 
-// found is told of a Job that was not seen before.
+// found is told of a Job that was not seen before. It is not counted: another operator may have done so.
 func (e *ends) found(ctx context.Context, object client.Object) {
-	if e == nil {
+	if e.tracer == nil {
 		return
 	}
 	if record := job.Observe(object.(*batchv1.Job)); record.State != job.Active && e.clock.Since(record.Finished) < recentEnd {
-		e.tell(ctx, object, record.Finished, outcomeOf(&record), record.Reason)
+		e.tell(ctx, object, record.Finished, outcomeOf(record.State), record.Reason)
 	}
 }
 
 // changed is told of a Job that changed.
 func (e *ends) changed(ctx context.Context, before, after client.Object) {
-	if e == nil {
+	if before.GetUID() != after.GetUID() {
+		e.found(ctx, after)
 		return
 	}
-	record := job.Observe(after.(*batchv1.Job))
-	if record.State != job.Active && (before.GetUID() != after.GetUID() || job.Observe(before.(*batchv1.Job)).State == job.Active) {
-		e.tell(ctx, after, record.Finished, outcomeOf(&record), record.Reason)
+	end, ended := job.ObserveEnd(before.(*batchv1.Job), after.(*batchv1.Job))
+	if !ended {
+		return
 	}
+	e.count(ctx, after.(*batchv1.Job), end)
+	e.tell(ctx, after, end.Finished, outcomeOf(end.State), end.Reason)
 }
 
 // deleted is told of a Job that is gone.
 func (e *ends) deleted(ctx context.Context, object client.Object) {
-	if e == nil {
+	if e.tracer == nil {
 		return
 	}
 	if job.Observe(object.(*batchv1.Job)).State == job.Active {
@@ -72,14 +75,30 @@ func (e *ends) deleted(ctx context.Context, object client.Object) {
 	}
 }
 
-func outcomeOf(record *job.Record) string {
-	if record.State == job.Succeeded {
+func outcomeOf(state job.State) string {
+	if state == job.Succeeded {
 		return tracing.OutcomeSucceeded
 	}
 	return tracing.OutcomeFailed
 }
 
+func (e *ends) count(ctx context.Context, ended *batchv1.Job, end job.End) {
+	if job.Owner(ended) == "" {
+		return
+	}
+	how := metrics.OutcomeSucceeded
+	if end.State == job.Failed {
+		how = metrics.OutcomeFailed
+	}
+	given := job.RecordedTrace(ended)
+	ctx = tracing.Within(ctx, tracing.Extract(given.Parent, given.State, "")) // for the exemplar
+	e.metrics.Known(types.NamespacedName{Namespace: ended.Namespace, Name: metav1.GetControllerOf(ended).Name}).Finished(ctx, how, end.Took, end.SinceSent)
+}
+
 func (e *ends) tell(ctx context.Context, object client.Object, ended time.Time, outcome, reason string) {
+	if e.tracer == nil {
+		return
+	}
 	made := object.(*batchv1.Job)
 	given, uid := job.RecordedTrace(made), job.Owner(made)
 	lineage, ok := job.RecordedLineage(made)

@@ -88,7 +88,7 @@ func TestTheEndOfAJobIsToldOfOnce(t *testing.T) {
 			}
 		})
 	}
-	var off *ends
+	off := &ends{}
 	off.found(t.Context(), aJob(failed))
 	off.changed(t.Context(), aJob(), aJob(failed))
 	off.deleted(t.Context(), aJob())

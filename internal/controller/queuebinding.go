@@ -100,7 +100,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return r.watchGrants(ctrl.NewControllerManagedBy(mgr).
 		Named("queuebinding").
 		Watches(&v1alpha1.QueueBinding{}, bindingEvents(r.Registry)).
-		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.Metrics, r.ends())).
+		Watches(&batchv1.Job{}, jobEvents(r.Ledgers, r.ends())).
 		WatchesRawSource(source.Func(r.Enqueuer.start)).
 		WithLogConstructor(logOf(mgr.GetLogger())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).

@@ -19,8 +19,6 @@ import (
 	"github.com/queuebinding/queuebinding/internal/intake"
 	"github.com/queuebinding/queuebinding/internal/job"
 	"github.com/queuebinding/queuebinding/internal/ledger"
-	"github.com/queuebinding/queuebinding/internal/metrics"
-	"github.com/queuebinding/queuebinding/internal/tracing"
 )
 
 // Watches returns what the operator watches in the namespaces of bindings.
@@ -69,7 +67,7 @@ func bindingEvents(registry *intake.Registry) handler.EventHandler {
 
 // jobEvents enters Jobs into the ledgers and then enqueues their bindings, in this order: the reconciler must find what
 // happened.
-func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics, ends *ends) handler.EventHandler {
+func jobEvents(ledgers *ledger.Set, ends *ends) handler.EventHandler {
 	enqueue := func(object client.Object, q requests) {
 		if owner := metav1.GetControllerOf(object); owner != nil {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}}, gatherFor)
@@ -97,7 +95,6 @@ func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics, ends *ends) handle
 				forget(e.ObjectOld, q)
 			}
 			observe(e.ObjectNew, q)
-			observeEnd(ctx, counted, e.ObjectOld.(*batchv1.Job), e.ObjectNew.(*batchv1.Job))
 			ends.changed(ctx, e.ObjectOld, e.ObjectNew)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requests) {
@@ -105,24 +102,4 @@ func jobEvents(ledgers *ledger.Set, counted *metrics.Metrics, ends *ends) handle
 			ends.deleted(ctx, e.Object)
 		},
 	}
-}
-
-// observeEnd takes in a Job's end, if this is it. A Job that has ended when it is first seen is not taken in: another operator may have
-// done so.
-func observeEnd(ctx context.Context, counted *metrics.Metrics, before, after *batchv1.Job) {
-	if job.Owner(after) == "" {
-		return
-	}
-	end, ended := job.ObserveEnd(before, after)
-	if !ended {
-		return
-	}
-	how := metrics.OutcomeSucceeded
-	if end.State == job.Failed {
-		how = metrics.OutcomeFailed
-	}
-	key := types.NamespacedName{Namespace: after.Namespace, Name: metav1.GetControllerOf(after).Name}
-	given := job.RecordedTrace(after)
-	ctx = tracing.Within(ctx, tracing.Extract(given.Parent, given.State, "")) // for the exemplar
-	counted.Known(key).Finished(ctx, how, end.Took, end.SinceSent)
 }

@@ -10,8 +10,10 @@ import (
 
 // End is how a Job ended.
 type End struct {
-	// State is Succeeded or Failed.
-	State State
+	// State is Succeeded or Failed, Finished and Reason are those of the final condition.
+	State    State
+	Finished time.Time
+	Reason   string
 	// Took is the time from the Job's start to its end. Both have whole seconds.
 	Took time.Duration
 	// SinceSent is the time from when the Job's message was sent to the Job's end, or 0 where the Job does not say when that was.
@@ -31,7 +33,7 @@ func ObserveEnd(before, after *batchv1.Job) (End, bool) {
 	if after.Status.StartTime != nil {
 		started = after.Status.StartTime.Time
 	}
-	end := End{State: record.State, Took: record.Finished.Sub(started)}
+	end := End{State: record.State, Finished: record.Finished, Reason: record.Reason, Took: record.Finished.Sub(started)}
 	if sent, err := time.Parse(time.RFC3339, after.Annotations[v1alpha1.AnnotationMessageSentAt]); err == nil {
 		end.SinceSent = record.Finished.Sub(sent)
 	}

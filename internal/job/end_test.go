@@ -32,6 +32,7 @@ func TestObserveEnd(t *testing.T) {
 			})
 		}
 	}
+	finished := job().CreationTimestamp.Add(time.Minute)
 	for name, tc := range map[string]struct {
 		before, after *batchv1.Job
 		want          End
@@ -39,13 +40,13 @@ func TestObserveEnd(t *testing.T) {
 	}{
 		"runs":                   {job(), job(), End{}, false},
 		"is about to fail":       {job(), job(concluded(batchv1.JobFailureTarget)), End{}, false},
-		"succeeds":               {job(), job(concluded(batchv1.JobComplete)), End{Succeeded, 55 * time.Second, 69_750 * time.Millisecond}, true},
-		"fails":                  {job(concluded(batchv1.JobFailureTarget)), job(concluded(batchv1.JobFailureTarget), concluded(batchv1.JobFailed)), End{Failed, 55 * time.Second, 69_750 * time.Millisecond}, true},
+		"succeeds":               {job(), job(concluded(batchv1.JobComplete)), End{State: Succeeded, Finished: finished, Took: 55 * time.Second, SinceSent: 69_750 * time.Millisecond}, true},
+		"fails":                  {job(concluded(batchv1.JobFailureTarget)), job(concluded(batchv1.JobFailureTarget), concluded(batchv1.JobFailed)), End{State: Failed, Finished: finished, Took: 55 * time.Second, SinceSent: 69_750 * time.Millisecond}, true},
 		"had ended before":       {job(concluded(batchv1.JobFailed)), job(concluded(batchv1.JobFailed)), End{}, false},
 		"is another of its name": {job(func(j *batchv1.Job) { j.UID = "other" }), job(concluded(batchv1.JobFailed)), End{}, false},
 		"never started, and does not say when its message was sent": {job(), job(concluded(batchv1.JobFailed), func(j *batchv1.Job) {
 			j.Status.StartTime, j.Annotations = nil, nil
-		}), End{State: Failed, Took: time.Minute}, true},
+		}), End{State: Failed, Finished: finished, Took: time.Minute}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, ended := ObserveEnd(tc.before, tc.after); got != tc.want || ended != tc.wantEnded {
