@@ -99,7 +99,7 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 				ObjectMeta: metav1.ObjectMeta{Name: apiService, Labels: registered.Labels}, Spec: registered.Spec,
 			})).To(Succeed())
 			server = startServer()
-			Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
+			Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeTrue(), logged)
 		})
 	})
 
@@ -123,7 +123,7 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 
 	It("a server on this machine registers it, and leaves nothing behind", func(ctx SpecContext) {
 		server = start("queuebinding-apiserver", cluster.Kubeconfig, "--bind-address=127.0.0.1:0", "--register-locally")
-		Eventually(available).WithArguments(ctx).Should(BeTrue())
+		Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeTrue())
 		Expect(kubectl(ctx, "get", "--raw", root)).To(ContainSubstring("queuebindings/requeue"))
 		Expect(server.Terminate(ctx)).To(Succeed())
 		Expect(kubectl(ctx, "get", "apiservices", "-o", "name")).NotTo(ContainSubstring("subresources"))
@@ -139,7 +139,7 @@ var _ = Describe("Without the aggregated API", Ordered, Serial, func() {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 		Expect(k8s.Create(ctx, namespace)).To(Succeed())
 		server = start("queuebinding-apiserver", cluster.Kubeconfig, "--bind-address=127.0.0.1:0", "--register-locally", "--namespace="+namespace.Name)
-		Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
+		Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeTrue(), logged)
 		Expect(k8s.Delete(ctx, namespace)).To(Succeed())
 		Eventually(func() error { return k8s.Get(ctx, client.ObjectKey{Name: apiService}, &apiregistrationv1.APIService{}) }).Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
 		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(namespace), namespace) }).Should(MatchError(apierrors.IsNotFound, "IsNotFound"))

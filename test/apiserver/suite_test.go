@@ -8,8 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -72,7 +70,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		operator.Kill()
 		server.Kill()
 	})
-	Eventually(available).WithArguments(ctx).Should(BeTrue(), logged)
+	Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeTrue(), logged)
 	kubectl(ctx, "create", "clusterrolebinding", "readers", "--clusterrole=queuebinding-viewer-role", "--user=reader")
 })
 
@@ -98,14 +96,10 @@ func startServer() *process.Process {
 
 func freePort() int {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := rig.FreeAddress()
 	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return address.Port
 }
-
-// available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool { return cluster.SubresourceAvailable(ctx) }
 
 // What was logged is shown with what failed.
 var _ = ReportAfterEach(func(report SpecReport) {
@@ -135,9 +129,7 @@ type result struct {
 // run runs a program of the cluster.
 func run(ctx context.Context, stdin string, name string, args ...string) result {
 	GinkgoHelper()
-	// By env, which looks the program up in the PATH that it is given.
-	command := exec.CommandContext(ctx, "/usr/bin/env", append([]string{name}, args...)...)
-	command.Env = append(os.Environ(), cluster.Env...)
+	command := cluster.Command(ctx, name, args...)
 	for _, variable := range cluster.Env {
 		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
 			command.Env = append(command.Env, "PATH="+cluster.Work+":"+path)

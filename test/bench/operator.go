@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,23 +23,23 @@ type operator struct {
 }
 
 func (s *suite) startOperator(ctx context.Context, name string, endpoints *rig.Endpoints, more ...string) (*operator, error) {
-	metrics, err := freeAddress()
+	metrics, err := rig.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	pprof, err := freeAddress()
+	pprof, err := rig.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--zap-devel=false", "--metrics-bind-address=" + metrics, "--metrics-secure=false"}
+	args := []string{"--zap-devel=false", "--metrics-bind-address=" + metrics.String(), "--metrics-secure=false"}
 	if s.profiles != "" {
-		args = append(args, "--debug-bind-address="+pprof)
+		args = append(args, "--debug-bind-address="+pprof.String())
 	}
 	running, err := s.StartOperator(s.program, endpoints, append(args, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	started := &operator{Process: running, metrics: "http://" + metrics + "/metrics", pprof: "http://" + pprof + "/debug/pprof/"}
+	started := &operator{Process: running, metrics: "http://" + metrics.String() + "/metrics", pprof: "http://" + pprof.String() + "/debug/pprof/"}
 	err = rig.Await(ctx, "operator "+name, func() string {
 		if err := started.Alive(); err != nil {
 			return fmt.Sprintf("%v, see %s", err, started.Log)
@@ -53,16 +52,6 @@ func (s *suite) startOperator(ctx context.Context, name string, endpoints *rig.E
 		return nil, err
 	}
 	return started, nil
-}
-
-// freeAddress is one that nobody listens at, now.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 func get(ctx context.Context, url string) (io.ReadCloser, error) {

@@ -4,9 +4,9 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -81,10 +81,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 })
 
 func kubectlCommand(args ...string) *exec.Cmd {
-	// By env, which looks the program up in the PATH that it is given.
-	cmd := exec.Command("/usr/bin/env", append([]string{"kubectl"}, args...)...)
-	cmd.Env = append(os.Environ(), environment.Env...)
-	return cmd
+	return environment.Command(context.Background(), "kubectl", args...)
 }
 
 // kubectl runs a command that is to succeed, and returns what it printed.

@@ -4,6 +4,7 @@
 package install_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -61,10 +62,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 })
 
 func kubectlCommand(args ...string) *exec.Cmd {
-	// By env, which looks the program up in the PATH that it is given.
-	cmd := exec.Command("/usr/bin/env", append([]string{"kubectl"}, args...)...)
-	cmd.Env = append(os.Environ(), environment.Env...)
-	return cmd
+	return environment.Command(context.Background(), "kubectl", args...)
 }
 
 // kubectl runs a command that is to succeed, and returns what it printed.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -101,10 +100,11 @@ func (s *Stage) startPrograms(ctx context.Context) error {
 	if err := s.cluster.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
-	var err error
-	if s.metrics, err = freeAddress(); err != nil {
+	metrics, err := rig.FreeAddress()
+	if err != nil {
 		return err
 	}
+	s.metrics = metrics.String()
 	if s.manager, err = s.cluster.Build("manager"); err != nil {
 		return err
 	}
@@ -142,14 +142,6 @@ func (s *Stage) startServer() (err error) {
 	command.Env = append(os.Environ(), s.cluster.Env...)
 	s.server, err = process.Start(command, filepath.Join(s.cluster.Work, "queuebinding-apiserver.log"))
 	return err
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // scrape has Prometheus scrape the operator as a ServiceAccount that may, and waits until it has. The rules come with it: without

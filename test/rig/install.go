@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,9 +101,7 @@ func (c *Cluster) KubeconfigOf(ctx context.Context, namespace, account string) (
 
 // Kubectl runs kubectl as an administrator and returns its output.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
-	// By env, which looks the program up in the PATH that it is given.
-	command := exec.CommandContext(ctx, "/usr/bin/env", append([]string{"kubectl"}, args...)...)
-	command.Env = append(os.Environ(), c.Env...)
+	command := c.Command(ctx, "kubectl", args...)
 	var problem strings.Builder
 	command.Stderr = &problem
 	output, err := command.Output()

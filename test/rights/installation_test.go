@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/test/audit"
 	"github.com/queuebinding/queuebinding/test/process"
+	"github.com/queuebinding/queuebinding/test/rig"
 )
 
 // edit replaces text in a file of config, where it is exactly once.
@@ -266,8 +266,7 @@ func requeue(ctx context.Context, namespace, name string) error {
 
 func freePort() int {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := rig.FreeAddress()
 	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return address.Port
 }

@@ -79,7 +79,7 @@ func install(ctx context.Context) {
 	Expect(cluster.Install(ctx, testenv.Tenancy, address.Port)).To(Succeed())
 	operator = startOperator(ctx)
 	server = start(ctx, "queuebinding-apiserver", rig.ServerAccount, "--leader-elect", "--bind-address="+address.String())
-	Eventually(available).WithArguments(ctx).Should(BeTrue(), server.LastLines(20))
+	Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeTrue(), server.LastLines(20))
 }
 
 func startOperator(ctx context.Context) *process.Process {
@@ -106,9 +106,6 @@ func kill() {
 	}
 	operator, server = nil, nil
 }
-
-// available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool { return cluster.SubresourceAvailable(ctx) }
 
 // createNamespace makes a namespace with annotations, which is there until the spec or container ends.
 func createNamespace(ctx context.Context, name string, annotations map[string]string) {

@@ -167,7 +167,7 @@ var _ = Describe("Uninstalling", Ordered, ContinueOnFailure, func() {
 	It("by deleting the namespace while the server is dead blocks until the APIService is deleted, and nothing puts that back", func(ctx SpecContext) {
 		namespace := work(ctx)
 		server.Kill()
-		Eventually(available).WithArguments(ctx).Should(BeFalse())
+		Eventually(cluster.SubresourceAvailable).WithArguments(ctx).Should(BeFalse())
 		ended := terminating(ctx, namespace)
 		Expect(k8s.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rig.System}})).To(Succeed())
 		system := &corev1.Namespace{}

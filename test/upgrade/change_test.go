@@ -61,7 +61,7 @@ func through(ctx context.Context, from, to *version, end func(context.Context, *
 	apply(ctx, crd)
 	apply(ctx, rest)
 	next := to.start(ctx, false)
-	Eventually(available).WithContext(ctx).Should(BeTrue())
+	Eventually(cluster.SubresourceAvailable).WithContext(ctx).Should(BeTrue())
 	each(all, func(w work) { w.roll(ctx) })
 
 	By("ending what was there")
@@ -104,14 +104,14 @@ func through(ctx context.Context, from, to *version, end func(context.Context, *
 
 // writesCertificate tries, for the operator, to make a Secret as that of 0.1.0 has one.
 func writesCertificate(ctx context.Context) error {
-	_, err := tryIn(ctx, cluster.Env, "", "kubectl", "create", "secret", "generic", "another-tls", "-n", system, "--dry-run=server",
+	_, err := tryIn(ctx, cluster.Environment, "", "kubectl", "create", "secret", "generic", "another-tls", "-n", system, "--dry-run=server",
 		"--as=system:serviceaccount:"+system+":queuebinding-controller-manager")
 	return err
 }
 
 // editorWrites reports whether somebody with the cluster's edit role may write bindings.
 func editorWrites(ctx context.Context) bool {
-	answer, _ := tryIn(ctx, cluster.Env, "", "kubectl", "auth", "can-i", "create", "queuebindings", "-n", "default", "--as=editor") // no is an exit code
+	answer, _ := tryIn(ctx, cluster.Environment, "", "kubectl", "auth", "can-i", "create", "queuebindings", "-n", "default", "--as=editor") // no is an exit code
 	return strings.TrimSpace(answer) == "yes"
 }
 

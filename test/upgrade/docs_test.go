@@ -13,17 +13,19 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/queuebinding/queuebinding/test/testenv"
 )
 
 // documented runs the commands of a step of docs/upgrading.md and returns what they print. In the commands old is replaced by new, by
 // pairs.
 func documented(ctx context.Context, step string, replace ...string) string {
 	GinkgoHelper()
-	return documentedIn(ctx, cluster.Env, step, replace...)
+	return documentedIn(ctx, cluster.Environment, step, replace...)
 }
 
 // documentedIn does that in an environment.
-func documentedIn(ctx context.Context, env []string, step string, replace ...string) string {
+func documentedIn(ctx context.Context, in *testenv.Environment, step string, replace ...string) string {
 	GinkgoHelper()
 	page, err := os.ReadFile(filepath.Join(cluster.Root, "docs", "upgrading.md"))
 	Expect(err).NotTo(HaveOccurred())
@@ -32,7 +34,7 @@ func documentedIn(ctx context.Context, env []string, step string, replace ...str
 	text, _, _ = strings.Cut(text, "\n**")
 	commands := strings.Join(indented.FindAllString(text, -1), "")
 	Expect(commands).NotTo(BeEmpty(), "docs/upgrading.md has no commands for "+step)
-	return runIn(ctx, env, strings.NewReplacer(replace...).Replace(commands), "bash", "-euo", "pipefail", "-s")
+	return runIn(ctx, in, strings.NewReplacer(replace...).Replace(commands), "bash", "-euo", "pipefail", "-s")
 }
 
 // indented are lines that Markdown shows as code.

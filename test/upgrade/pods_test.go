@@ -54,13 +54,13 @@ type onNode struct {
 
 func (n *onNode) kubectl(ctx context.Context, args ...string) string {
 	GinkgoHelper()
-	return runIn(ctx, n.Env, "", append([]string{"kubectl"}, args...)...)
+	return runIn(ctx, n.Environment, "", append([]string{"kubectl"}, args...)...)
 }
 
 // says is what kubectl prints, for Eventually.
 func (n *onNode) says(ctx context.Context, args ...string) func() string {
 	return func() string {
-		said, err := tryIn(ctx, n.Env, "", append([]string{"kubectl"}, args...)...)
+		said, err := tryIn(ctx, n.Environment, "", append([]string{"kubectl"}, args...)...)
 		if err != nil {
 			return err.Error()
 		}
@@ -106,7 +106,7 @@ func (n *onNode) works(ctx context.Context, send func(string), number int) {
 	}
 	Eventually(attempt).Should(Equal("1"))
 	path := "/apis/subresources.queuebinding.dev/v1alpha1/namespaces/work/queuebindings/work/requeue"
-	answer := runIn(ctx, n.Env, fmt.Sprintf(`{"spec": {"jobNames": [%q]}}`, failed.Name), "kubectl", "create", "--raw", path, "-f", "-")
+	answer := runIn(ctx, n.Environment, fmt.Sprintf(`{"spec": {"jobNames": [%q]}}`, failed.Name), "kubectl", "create", "--raw", path, "-f", "-")
 	Expect(answer).To(ContainSubstring(`"accepted":[%q]`, failed.Name))
 	Eventually(attempt).Should(Equal("2"))
 	// The numbers of Jobs that succeeded and failed.
@@ -135,10 +135,10 @@ func asPods(ctx context.Context) {
 	for _, v := range []*version{released, head} {
 		Expect(environment.LoadOperator(v.files, "queuebinding:"+strings.TrimPrefix(v.name, "v"))).To(Succeed())
 	}
-	queue := strings.Trim(strings.Split(runIn(ctx, n.Env, "", "sqs", "create-queue", "--queue-name", "work"), `"QueueUrl": `)[1], "\"}\n ")
+	queue := strings.Trim(strings.Split(runIn(ctx, n.Environment, "", "sqs", "create-queue", "--queue-name", "work"), `"QueueUrl": `)[1], "\"}\n ")
 	send := func(script string) {
 		GinkgoHelper()
-		runIn(ctx, n.Env, "", "sqs", "send-message", "--queue-url", queue, "--message-body", script)
+		runIn(ctx, n.Environment, "", "sqs", "send-message", "--queue-url", queue, "--message-body", script)
 	}
 
 	By("installing 0.1.0")
@@ -154,7 +154,7 @@ func asPods(ctx context.Context) {
 	n.kubectl(ctx, secret...)
 	n.apply(ctx, released)
 	n.kubectl(ctx, "create", "namespace", "work")
-	runIn(ctx, n.Env, fmt.Sprintf(podBinding, queue), "kubectl", "apply", "-f", "-")
+	runIn(ctx, n.Environment, fmt.Sprintf(podBinding, queue), "kubectl", "apply", "-f", "-")
 	n.works(ctx, send, 1)
 	send("until [ -e /tmp/go ]; do sleep 0.1; done") // runs on through all that follows
 	running := n.says(ctx, "get", "pods", "-n", "work", "--field-selector=status.phase=Running", "-o=jsonpath={.items[*].metadata.name}")
@@ -163,20 +163,20 @@ func asPods(ctx context.Context) {
 
 	By("upgrading")
 	n.apply(ctx, head)
-	documentedIn(ctx, n.Env, stepLeftovers)
+	documentedIn(ctx, n.Environment, stepLeftovers)
 	n.works(ctx, send, 2)
 	Expect(running()).To(Equal(pod))
 
 	By("going back")
-	documentedIn(ctx, n.Env, stepPolicies)
+	documentedIn(ctx, n.Environment, stepPolicies)
 	n.apply(ctx, released)
-	documentedIn(ctx, n.Env, stepUnknown)
+	documentedIn(ctx, n.Environment, stepUnknown)
 	n.works(ctx, send, 3)
 	Expect(running()).To(Equal(pod))
 
 	By("upgrading again")
 	n.apply(ctx, head)
-	documentedIn(ctx, n.Env, stepLeftovers)
+	documentedIn(ctx, n.Environment, stepLeftovers)
 	n.works(ctx, send, 4)
 	n.kubectl(ctx, "exec", "-n", "work", pod, "--", "touch", "/tmp/go")
 	Eventually(n.says(ctx, "get", "queuebinding", "work", "-n", "work", "-o=jsonpath={.status.activeJobs} {.status.succeededJobs} {.status.failedJobs}")).

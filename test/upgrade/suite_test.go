@@ -80,7 +80,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		}
 	})
 	installed = released.start(ctx, true)
-	Eventually(available).WithContext(ctx).Should(BeTrue())
+	Eventually(cluster.SubresourceAvailable).WithContext(ctx).Should(BeTrue())
 })
 
 // What was logged is shown with what failed.
@@ -98,20 +98,6 @@ var _ = AfterSuite(func() {
 	}
 	Expect(seen.Gaps()).To(BeZero(), "Jobs may have gone unseen")
 })
-
-// available reports whether the API server says that it reaches the subresource.
-func available(ctx context.Context) bool {
-	service := &apiregistrationv1.APIService{}
-	if err := k8s.Get(ctx, client.ObjectKey{Name: apiService}, service); err != nil {
-		return false
-	}
-	for _, condition := range service.Status.Conditions {
-		if condition.Type == apiregistrationv1.Available {
-			return condition.Status == apiregistrationv1.ConditionTrue
-		}
-	}
-	return false
-}
 
 // terminated ends an operator as a rollout does.
 func terminated(ctx context.Context, operator *process.Process) {

@@ -3,9 +3,7 @@ package upgrade_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -19,6 +17,7 @@ import (
 
 	"github.com/queuebinding/queuebinding/test/process"
 	"github.com/queuebinding/queuebinding/test/rig"
+	"github.com/queuebinding/queuebinding/test/testenv"
 )
 
 // version is a state of the repository as an admin has it: its manifests and its programs.
@@ -79,10 +78,9 @@ func (v *version) base(from string) string {
 
 func freePort() int {
 	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := rig.FreeAddress()
 	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return address.Port
 }
 
 // installation is what runs of a version.
@@ -178,21 +176,19 @@ func apply(ctx context.Context, manifests string) {
 // run runs a program of the cluster that is to succeed, and returns its output.
 func run(ctx context.Context, stdin string, command ...string) string {
 	GinkgoHelper()
-	return runIn(ctx, cluster.Env, stdin, command...)
+	return runIn(ctx, cluster.Environment, stdin, command...)
 }
 
 // runIn runs a program that is to succeed in an environment, and returns its output.
-func runIn(ctx context.Context, env []string, stdin string, command ...string) string {
+func runIn(ctx context.Context, in *testenv.Environment, stdin string, command ...string) string {
 	GinkgoHelper()
-	output, err := tryIn(ctx, env, stdin, command...)
+	output, err := tryIn(ctx, in, stdin, command...)
 	Expect(err).NotTo(HaveOccurred())
 	return output
 }
 
-func tryIn(ctx context.Context, env []string, stdin string, command ...string) (string, error) {
-	// By env, which looks the program up in the PATH that it is given.
-	c := exec.CommandContext(ctx, "/usr/bin/env", command...)
-	c.Env = append(os.Environ(), env...)
+func tryIn(ctx context.Context, in *testenv.Environment, stdin string, command ...string) (string, error) {
+	c := in.Command(ctx, command[0], command[1:]...)
 	c.Stdin = strings.NewReader(stdin)
 	var problem strings.Builder
 	c.Stderr = &problem

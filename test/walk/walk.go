@@ -214,8 +214,5 @@ func (t *tenant) refused(ctx context.Context, words string, args ...string) {
 }
 
 func (t *tenant) command(ctx context.Context, kubeconfig string, args ...string) *exec.Cmd {
-	// By env, which looks the program up in the PATH that it is given.
-	command := exec.CommandContext(ctx, "/usr/bin/env", append([]string{"kubectl", "--kubeconfig=" + kubeconfig}, args...)...)
-	command.Env = append(os.Environ(), t.Environment.Env...)
-	return command
+	return t.Environment.Command(ctx, "kubectl", append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
 }

@@ -3,12 +3,12 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,10 +78,8 @@ var _ = ReportAfterEach(func(report SpecReport) {
 
 // command is one of a program that finds the cluster.
 func command(name string, args ...string) *exec.Cmd {
-	// By env, which looks the program up in the PATH that it is given.
-	cmd := exec.Command("/usr/bin/env", append([]string{name}, args...)...)
+	cmd := cluster.Command(context.Background(), name, args...)
 	cmd.Dir = cluster.Root
-	cmd.Env = slices.Concat(os.Environ(), cluster.Env)
 	return cmd
 }
 

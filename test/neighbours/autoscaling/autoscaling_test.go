@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -76,11 +75,12 @@ func newStage(t *testing.T) *stage {
 	s.queue, err = s.cluster.CreateQueue(ctx, namespace, "", 0)
 	s.must(err)
 
-	address := freeAddress(t)
-	s.metrics = "http://" + address + "/metrics"
+	address, err := rig.FreeAddress()
+	s.must(err)
+	s.metrics = "http://" + address.String() + "/metrics"
 	program, err := s.cluster.Build("manager")
 	s.must(err)
-	operator, err := s.cluster.StartOperator(program, s.cluster.DirectEndpoints("operator"), "--metrics-bind-address="+address, "--metrics-secure=false")
+	operator, err := s.cluster.StartOperator(program, s.cluster.DirectEndpoints("operator"), "--metrics-bind-address="+address.String(), "--metrics-secure=false")
 	s.must(err)
 	t.Cleanup(func() {
 		operator.Kill()
@@ -98,16 +98,6 @@ func newStage(t *testing.T) *stage {
 	s.scaler = documented(t)
 	s.must(s.cluster.Client.Create(ctx, s.scaler))
 	return s
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // documented is the autoscaler of docs/autoscaling.md, in a hurry.
